@@ -1,0 +1,463 @@
+"""Requests, replies and the way from one to the other: trie router, log-in check, errors.
+
+A handler takes a `Request` and returns bytes (JSON already), a JSON-able object, or a `Reply`.
+It parses, calls one action and formats; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+import orjson
+
+from kerwen.api import replies
+from kerwen.base import limits
+from kerwen.base.errors import Reason, Refused, Unavailable, Unready
+from kerwen.storage.database import Retry
+
+log = logging.getLogger("kerwen.http")
+T = TypeVar("T")
+
+JSON_HEADERS: list[tuple[bytes, bytes]] = [
+    (b"content-type", b"application/json"),
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"X-Requested-With, Content-Type, Authorization, Range, If-None-Match",
+    ),
+]
+CORS_HEADERS = JSON_HEADERS[1:]
+
+
+class Access(enum.Enum):
+    """Who may call a route."""
+
+    ANYONE = 0
+    OPTIONAL = 1  # a token is checked if there is one
+    USER = 2
+    ADMIN = 3
+    LOCKED = 4  # a user, also a locked one (log-out)
+
+
+class Cost(enum.Enum):
+    """Which rate limit counts a route."""
+
+    FREE = "free"
+    READ = "read"
+    WRITE = "write"
+    MESSAGE = "message"
+    LOGIN = "login"
+    REGISTER = "register"
+    HEAVY = "heavy"  # a key upload, a room creation, a search
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who asks: the account and device of an access token."""
+
+    account_no: int
+    user_id: str
+    device_no: int
+    device_id: str
+    token_no: int = 0
+    admin: bool = False
+    suspended: bool = False
+    locked: bool = False
+
+
+class Authenticator(Protocol):
+    """Finds the caller of an access token."""
+
+    async def caller(self, token: str) -> Caller:
+        """Raises `Refused` (UNKNOWN_TOKEN, EXPIRED_TOKEN, ...)."""
+
+
+class Limiter(Protocol):
+    """Counts what callers cost."""
+
+    def spend(self, cost: Cost, account_no: int, address: str) -> None:
+        """Raises `Refused(LIMIT_EXCEEDED)` with `retry_after_ms`."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer. `body` is bytes, or an iterator of chunks with `length` where it is known."""
+
+    body: bytes | AsyncIterator[bytes] = b"{}"
+    status: int = 200
+    headers: list[tuple[bytes, bytes]] = field(default_factory=lambda: JSON_HEADERS)
+
+
+class Request:
+    """One HTTP request, read lazily. `params` are the path's parts, `caller` who asks."""
+
+    __slots__ = ("_query", "body", "caller_", "method", "params", "receive", "scope")
+
+    def __init__(
+        self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.method: str = scope["method"]
+        self.params: dict[str, str] = {}
+        self.body = b""
+        self.caller_: Caller | None = None
+        self._query: dict[str, list[str]] | None = None
+
+    @property
+    def caller(self) -> Caller:
+        assert self.caller_ is not None, "the route asks for a user"
+        return self.caller_
+
+    @property
+    def address(self) -> str:
+        """The peer's network address, for rate limits only; never logged."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
+    def header(self, name: bytes) -> str | None:
+        """A header's value; `name` in lower case."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return bytes(value).decode("latin-1")
+        return None
+
+    def _queries(self) -> dict[str, list[str]]:
+        if self._query is None:
+            raw = self.scope["query_string"].decode("latin-1")
+            try:
+                self._query = (
+                    parse_qs(raw, keep_blank_values=True, max_num_fields=200) if raw else {}
+                )
+            except ValueError:
+                raise Refused(Reason.INVALID_PARAM, "Too many query parameters") from None
+        return self._query
+
+    def query(self, name: str, default: str | None = None) -> str | None:
+        """A query parameter's last value."""
+        values = self._queries().get(name)
+        return values[-1] if values else default
+
+    def queries(self, name: str) -> list[str]:
+        """Every value of a query parameter."""
+        return self._queries().get(name, [])
+
+    def need_query(self, name: str) -> str:
+        """A query parameter that must be there."""
+        value = self.query(name)
+        if value is None:
+            raise Refused(Reason.MISSING_PARAM, f"Missing query parameter {name}")
+        return value
+
+    def int_query(self, name: str, default: int, low: int, high: int) -> int:
+        """A number; above `high` it is taken as `high`, other nonsense is refused."""
+        value = self.query(name)
+        if value is None:
+            return default
+        if not value.isascii() or not value.lstrip("-").isdigit() or len(value) > 20:
+            raise Refused(Reason.INVALID_PARAM, f"{name} must be a number")
+        number = int(value)
+        if number < low:
+            raise Refused(Reason.INVALID_PARAM, f"{name} must be at least {low}")
+        return min(number, high)
+
+    def bool_query(self, name: str, default: bool = False) -> bool:
+        """true or false."""
+        value = self.query(name)
+        if value is None:
+            return default
+        if value not in ("true", "false"):
+            raise Refused(Reason.INVALID_PARAM, f"{name} must be true or false")
+        return value == "true"
+
+    def json(self, kind: type[T]) -> T:
+        """The body as a typed struct; refuses other shapes. An empty body reads as `{}`."""
+        decoder = _DECODERS.get(kind)
+        if decoder is None:
+            decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
+        try:
+            return decoder.decode(self.body or b"{}")  # type: ignore[no-any-return]
+        except msgspec.ValidationError as error:
+            raise Refused(Reason.BAD_JSON, str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Refused(Reason.NOT_JSON, "The body is not JSON") from None
+
+    def object(self) -> dict[str, Any]:
+        """The body as a JSON object; an empty one reads as `{}`."""
+        try:
+            found = orjson.loads(self.body or b"{}")
+        except orjson.JSONDecodeError:
+            raise Refused(Reason.NOT_JSON, "The body is not JSON") from None
+        if not isinstance(found, dict):
+            raise Refused(Reason.BAD_JSON, "The body must be a JSON object")
+        return found
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, for routes with `stream=True`."""
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            if part := message.get("body"):
+                yield part
+            if not message.get("more_body"):
+                return
+
+
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+class Gone(Exception):
+    """The peer hung up in the middle of a request."""
+
+
+Handler = Callable[[Request], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A line of the table: `path` with `{name}` for parts, `spec` the section carried out."""
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access = Access.USER
+    cost: Cost = Cost.READ
+    spec: str = ""
+    body_max: int = limits.HTTP_BODY_MAX
+    stream: bool = False  # the handler reads the body itself
+    suspended: bool = True  # a suspended account may call it (CS #account-suspension)
+
+
+class _Node:
+    __slots__ = ("child", "fixed", "names", "routes")
+
+    def __init__(self) -> None:
+        self.fixed: dict[str, _Node] = {}
+        self.child: _Node | None = None
+        self.routes: dict[str, tuple[Route, tuple[str, ...]]] = {}
+
+
+class Router:
+    """A trie over path parts: the cost is the path's depth, not the number of routes."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+        self._root = _Node()
+        for route in self.routes:
+            self._add(route, route.path)
+            if route.path.startswith("/_matrix/client/v3/"):
+                self._add(route, route.path.replace("/v3/", "/r0/", 1))  # older clients
+
+    def _add(self, route: Route, path: str) -> None:
+        node = self._root
+        names = []
+        for part in path.split("/")[1:]:
+            if part.startswith("{"):
+                names.append(part[1:-1])
+                node.child = node.child or _Node()
+                node = node.child
+            else:
+                node = node.fixed.setdefault(part, _Node())
+        assert route.method not in node.routes, f"two routes for {route.method} {path}"
+        node.routes[route.method] = (route, tuple(names))
+
+    def find(self, method: str, raw_path: bytes) -> tuple[Route, dict[str, str]]:
+        """The route and its path parts; `Refused(UNRECOGNIZED, WRONG_METHOD)`."""
+        parts = raw_path.decode("latin-1").split("/")
+        node, values = self._walk(parts)
+        if node is None or not node.routes:
+            raise Refused(Reason.UNRECOGNIZED, "There is no such endpoint")
+        found = node.routes.get(method)
+        if found is None:
+            if method == "HEAD" and "GET" in node.routes:
+                found = node.routes["GET"]
+            else:
+                raise Refused(Reason.WRONG_METHOD, "The endpoint does not know this method")
+        route, names = found
+        return route, dict(zip(names, values, strict=True))
+
+    def _walk(self, parts: list[str]) -> tuple[_Node | None, list[str]]:
+        """Fixed parts win over named ones; one step back is tried where both could match."""
+        node: _Node | None = self._root
+        values: list[str] = []
+        retry: tuple[int, _Node, int] | None = None
+        index = 1
+        while index < len(parts):
+            assert node is not None
+            part = parts[index]
+            step = node.fixed.get(part)
+            if step is not None:
+                if node.child is not None:
+                    retry = (index, node.child, len(values))
+                node = step
+            elif node.child is not None:
+                values.append(_plain(part))
+                node = node.child
+            elif retry is not None:
+                index, node, kept = retry
+                del values[kept:]
+                values.append(_plain(parts[index]))
+                retry = None
+            else:
+                return None, values
+            index += 1
+        return node, values
+
+
+def _plain(part: str) -> str:
+    """A path part as text; parts that are not UTF-8 or hold NUL are refused."""
+    if "%" in part or not part.isascii():
+        try:
+            part = unquote(part, errors="strict")
+        except UnicodeDecodeError:
+            raise Refused(Reason.INVALID_PARAM, "The path is not UTF-8") from None
+    if "\0" in part:
+        raise Refused(Reason.INVALID_PARAM, "The path holds a NUL")
+    return part
+
+
+class App:
+    """The ASGI application: every request passes here once."""
+
+    def __init__(self, router: Router, authenticator: Authenticator, limiter: Limiter) -> None:
+        self.router = router
+        self._authenticator = authenticator
+        self._limiter = limiter
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        try:
+            status, body, headers = await self._answer(request)
+        except Gone:
+            return
+        await _send(send, status, body, headers, request.method == "HEAD")
+
+    async def _answer(
+        self, request: Request
+    ) -> tuple[int, bytes | AsyncIterator[bytes], list[tuple[bytes, bytes]]]:
+        if request.method == "OPTIONS":
+            return 204, b"", CORS_HEADERS
+        try:
+            answer = await self._handle(request)
+        except Refused as error:
+            status, body = replies.refusal(error)
+            return status, body, JSON_HEADERS
+        except Unavailable as error:
+            if error.reason in (Unready.DISK_FULL, Unready.DISK_FAULT):
+                log.error("disk", extra={"why": error.private})
+            status, body = replies.unavailability(error)
+            return status, body, JSON_HEADERS
+        except (Gone, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("bug", extra={"route": _route_name(self.router, request)})
+            return 500, b'{"errcode":"M_UNKNOWN","error":"Internal server error"}', JSON_HEADERS
+        if type(answer) is bytes:
+            return 200, answer, JSON_HEADERS
+        if type(answer) is Reply:
+            return answer.status, answer.body, answer.headers
+        return 200, msgspec.json.encode(answer), JSON_HEADERS
+
+    async def _handle(self, request: Request) -> Any:
+        raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
+        route, request.params = self.router.find(request.method, raw_path)
+        if route.access is not Access.ANYONE:
+            await self._admit(request, route)
+        self._limiter.spend(
+            route.cost, request.caller_.account_no if request.caller_ else 0, request.address
+        )
+        if not route.stream and request.method not in ("GET", "HEAD"):
+            request.body = await _body(request, route.body_max)
+        for _ in range(4):
+            try:
+                return await route.handler(request)
+            except Retry:  # lost a race in the database: nothing happened, so run it again
+                continue
+        raise Unavailable(Unready.BUSY, 500)
+
+    async def _admit(self, request: Request, route: Route) -> None:
+        token = _token(request)
+        if token is None:
+            if route.access is Access.OPTIONAL:
+                return
+            raise Refused(Reason.MISSING_TOKEN, "Missing access token")
+        caller = request.caller_ = await self._authenticator.caller(token)
+        if caller.locked and route.access is not Access.LOCKED:
+            raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")
+        if caller.suspended and not route.suspended:
+            raise Refused(Reason.ACCOUNT_SUSPENDED, "This account has been suspended")
+        if route.access is Access.ADMIN and not caller.admin:
+            raise Refused(Reason.FORBIDDEN, "Only administrators may do this")
+
+
+def _token(request: Request) -> str | None:
+    """The access token (CS #using-access-tokens)."""
+    header = request.header(b"authorization")
+    if header is not None:
+        return header[7:].strip() if header[:7].lower() == "bearer " else None
+    return request.query("access_token")
+
+
+async def _body(request: Request, most: int) -> bytes:
+    declared = request.header(b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > most:
+        raise Refused(Reason.TOO_LARGE, f"The body may have {most} bytes")
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise Gone
+    first: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(first) > most:
+            raise Refused(Reason.TOO_LARGE, f"The body may have {most} bytes")
+        return first
+    parts, size = [first], len(first)
+    async for part in request.chunks():
+        size += len(part)
+        if size > most:
+            raise Refused(Reason.TOO_LARGE, f"The body may have {most} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _send(
+    send: Any,
+    status: int,
+    body: bytes | AsyncIterator[bytes],
+    headers: list[tuple[bytes, bytes]],
+    head: bool,
+) -> None:
+    if isinstance(body, bytes):
+        if status != 204:
+            headers = [*headers, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if head else body})
+        return
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    try:
+        if not head:
+            async for chunk in body:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    finally:
+        if hasattr(body, "aclose"):
+            await body.aclose()
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _route_name(router: Router, request: Request) -> str:
+    """The route of a request as the table writes it: no ids, no names of people."""
+    try:
+        raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
+        return router.find(request.method, raw_path)[0].path
+    except Refused:
+        return "-"

@@ -1,0 +1,89 @@
+"""How each reason reads over HTTP: status and Matrix error code (CS #standard-error-response)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from kerwen.base.errors import Reason, Refused, Unavailable, Unready
+
+R = Reason
+
+CODES: dict[Reason, tuple[int, str]] = {
+    R.NOT_JSON: (400, "M_NOT_JSON"),
+    R.BAD_JSON: (400, "M_BAD_JSON"),
+    R.MISSING_PARAM: (400, "M_MISSING_PARAM"),
+    R.INVALID_PARAM: (400, "M_INVALID_PARAM"),
+    R.TOO_LARGE: (413, "M_TOO_LARGE"),
+    R.UNRECOGNIZED: (404, "M_UNRECOGNIZED"),
+    R.WRONG_METHOD: (405, "M_UNRECOGNIZED"),
+    R.NOT_FOUND: (404, "M_NOT_FOUND"),
+    R.CONFLICT: (409, "M_UNKNOWN"),
+    R.UNKNOWN_POSITION: (400, "M_UNKNOWN_POS"),
+    R.MISSING_TOKEN: (401, "M_MISSING_TOKEN"),
+    R.UNKNOWN_TOKEN: (401, "M_UNKNOWN_TOKEN"),
+    R.EXPIRED_TOKEN: (401, "M_UNKNOWN_TOKEN"),
+    R.FORBIDDEN: (403, "M_FORBIDDEN"),
+    R.WRONG_PASSWORD: (403, "M_FORBIDDEN"),
+    R.LIMIT_EXCEEDED: (429, "M_LIMIT_EXCEEDED"),
+    R.ACCOUNT_LOCKED: (401, "M_USER_LOCKED"),
+    R.ACCOUNT_SUSPENDED: (403, "M_USER_SUSPENDED"),
+    R.ACCOUNT_DEACTIVATED: (403, "M_USER_DEACTIVATED"),
+    R.GUESTS_REFUSED: (403, "M_GUEST_ACCESS_FORBIDDEN"),
+    R.USER_IN_USE: (400, "M_USER_IN_USE"),
+    R.INVALID_USERNAME: (400, "M_INVALID_USERNAME"),
+    R.EXCLUSIVE: (400, "M_EXCLUSIVE"),
+    R.WEAK_PASSWORD: (400, "M_WEAK_PASSWORD"),
+    R.REGISTRATION_CLOSED: (403, "M_FORBIDDEN"),
+    R.UNSUPPORTED_LOGIN: (400, "M_UNKNOWN"),
+    R.THREEPID_UNSUPPORTED: (403, "M_THREEPID_DENIED"),
+    R.PROFILE_TOO_LARGE: (400, "M_PROFILE_TOO_LARGE"),
+    R.PROFILE_KEY_TOO_LARGE: (400, "M_KEY_TOO_LARGE"),
+    R.NOT_IN_ROOM: (403, "M_FORBIDDEN"),
+    R.UNKNOWN_ROOM: (404, "M_NOT_FOUND"),
+    R.ROOM_IN_USE: (400, "M_ROOM_IN_USE"),
+    R.INVALID_ROOM_STATE: (400, "M_INVALID_ROOM_STATE"),
+    R.UNSUPPORTED_ROOM_VERSION: (400, "M_UNSUPPORTED_ROOM_VERSION"),
+    R.INCOMPATIBLE_ROOM_VERSION: (400, "M_INCOMPATIBLE_ROOM_VERSION"),
+    R.BAD_STATE: (400, "M_BAD_STATE"),
+    R.CANNOT_LEAVE: (403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"),
+    R.BAD_ALIAS: (400, "M_BAD_ALIAS"),
+    R.INVALID_SIGNATURE: (400, "M_INVALID_SIGNATURE"),
+    R.WRONG_BACKUP_VERSION: (403, "M_WRONG_ROOM_KEYS_VERSION"),
+    R.KEY_TOO_LARGE: (400, "M_KEY_TOO_LARGE"),
+    R.OVER_QUOTA: (413, "M_TOO_LARGE"),
+    R.NOT_YET_UPLOADED: (504, "M_NOT_YET_UPLOADED"),
+    R.CANNOT_OVERWRITE: (409, "M_CANNOT_OVERWRITE_MEDIA"),
+    R.VAULT_CLOSED: (403, "M_FORBIDDEN"),
+    R.BOX_DAMAGED: (500, "M_UNKNOWN"),
+}
+
+UNREADY: dict[Unready, tuple[int, str]] = {
+    Unready.BUSY: (503, "M_UNKNOWN"),
+    Unready.DISK_FULL: (507, "M_RESOURCE_LIMIT_EXCEEDED"),
+    Unready.DISK_FAULT: (503, "M_UNKNOWN"),
+    Unready.DATABASE_AWAY: (503, "M_UNKNOWN"),
+    Unready.STOPPING: (503, "M_UNKNOWN"),
+    Unready.TIMEOUT: (504, "M_UNKNOWN"),
+}
+
+_SOFT = {R.EXPIRED_TOKEN, R.ACCOUNT_LOCKED}  # clients keep their data: CS #soft-logout
+
+
+def refusal(error: Refused) -> tuple[int, bytes]:
+    """Status and body of a refusal."""
+    status, code = CODES[error.reason]
+    body: dict[str, Any] = {"errcode": code, "error": error.public_text}
+    if error.reason in _SOFT:
+        body["soft_logout"] = True
+    if error.extra:
+        body.update(error.extra)
+    return status, orjson.dumps(body)
+
+
+def unavailability(error: Unavailable) -> tuple[int, bytes]:
+    """Status and body when we cannot do it now."""
+    status, code = UNREADY[error.reason]
+    text = {"errcode": code, "error": "The server cannot do this now: " + error.reason.value}
+    return status, orjson.dumps({**text, "retry_after_ms": error.retry_after_ms})

@@ -1,0 +1,111 @@
+"""The error model: what we will not do, what we cannot do now; anything else is a bug.
+
+Each door maps every `Reason` to its own codes in its `replies.py`; no HTTP or SMTP number
+stands below a door. `public_text` is for the peer and tells nothing about our set-up.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+
+class Reason(enum.Enum):
+    """Why something was refused, in plain words."""
+
+    # requests
+    NOT_JSON = "not_json"
+    BAD_JSON = "bad_json"
+    MISSING_PARAM = "missing_param"
+    INVALID_PARAM = "invalid_param"
+    TOO_LARGE = "too_large"
+    UNRECOGNIZED = "unrecognized"  # no such endpoint
+    WRONG_METHOD = "wrong_method"  # the endpoint exists, the method does not
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    UNKNOWN_POSITION = "unknown_position"
+    # who asks
+    MISSING_TOKEN = "missing_token"
+    UNKNOWN_TOKEN = "unknown_token"
+    EXPIRED_TOKEN = "expired_token"  # soft logout: a refresh token still stands
+    FORBIDDEN = "forbidden"
+    WRONG_PASSWORD = "wrong_password"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    ACCOUNT_LOCKED = "account_locked"
+    ACCOUNT_SUSPENDED = "account_suspended"
+    ACCOUNT_DEACTIVATED = "account_deactivated"
+    GUESTS_REFUSED = "guests_refused"
+    # accounts
+    USER_IN_USE = "user_in_use"
+    INVALID_USERNAME = "invalid_username"
+    EXCLUSIVE = "exclusive"
+    WEAK_PASSWORD = "weak_password"
+    REGISTRATION_CLOSED = "registration_closed"
+    UNSUPPORTED_LOGIN = "unsupported_login"
+    THREEPID_UNSUPPORTED = "threepid_unsupported"
+    PROFILE_TOO_LARGE = "profile_too_large"
+    PROFILE_KEY_TOO_LARGE = "profile_key_too_large"
+    # rooms
+    NOT_IN_ROOM = "not_in_room"
+    UNKNOWN_ROOM = "unknown_room"
+    ROOM_IN_USE = "room_in_use"
+    INVALID_ROOM_STATE = "invalid_room_state"
+    UNSUPPORTED_ROOM_VERSION = "unsupported_room_version"
+    INCOMPATIBLE_ROOM_VERSION = "incompatible_room_version"
+    BAD_STATE = "bad_state"
+    CANNOT_LEAVE = "cannot_leave"
+    BAD_ALIAS = "bad_alias"
+    INVALID_SIGNATURE = "invalid_signature"
+    # keys
+    WRONG_BACKUP_VERSION = "wrong_backup_version"
+    KEY_TOO_LARGE = "key_too_large"
+    # media, quota
+    OVER_QUOTA = "over_quota"
+    NOT_YET_UPLOADED = "not_yet_uploaded"
+    CANNOT_OVERWRITE = "cannot_overwrite"
+    # vault
+    VAULT_CLOSED = "vault_closed"
+    BOX_DAMAGED = "box_damaged"
+
+
+class Unready(enum.Enum):
+    """Why something cannot be done just now."""
+
+    BUSY = "busy"
+    DISK_FULL = "disk_full"
+    DISK_FAULT = "disk_fault"
+    DATABASE_AWAY = "database_away"
+    STOPPING = "stopping"
+    TIMEOUT = "timeout"
+
+
+class Refused(Exception):
+    """We will not do it: the peer's fault or its lack of a right.
+
+    `extra` are fields that the door adds to its answer (for instance `retry_after_ms`,
+    `current_version`); `private` goes to the log only.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        public_text: str = "",
+        *,
+        extra: dict[str, Any] | None = None,
+        **private: object,
+    ) -> None:
+        super().__init__(reason.value, public_text)
+        self.reason = reason
+        self.public_text = public_text or reason.value.replace("_", " ")
+        self.extra = extra
+        self.private = private
+
+
+class Unavailable(Exception):
+    """We cannot do it now; the peer may try again after `retry_after_ms`."""
+
+    def __init__(self, reason: Unready, retry_after_ms: int = 1000, **private: object) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.retry_after_ms = retry_after_ms
+        self.private = private

@@ -1,0 +1,42 @@
+"""What the two engines cannot say alike: at most ten tokens. Nothing else tests for the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """`tokens` stand in texts as `{name}`; `lists` as `{in_ints:name}` and `{in_texts:name}`."""
+
+    name: str
+    tokens: dict[str, str]
+    lists: dict[str, str]
+
+
+SQLITE = Dialect(
+    "sqlite",
+    {
+        "id": "INTEGER PRIMARY KEY",  # a 64-bit key given by us; SQLite's rowid itself
+        "blob": "BLOB",
+        "without_rowid": "WITHOUT ROWID",  # rows live in the primary key's tree
+        "for_update": "",  # one writer: the lock is the turn
+        "skip_locked": "",
+    },
+    {
+        "ints": "in (select value from json_each(?))",
+        "texts": "in (select value from json_each(?))",
+    },
+)
+
+POSTGRES = Dialect(
+    "postgres",
+    {
+        "id": "BIGINT PRIMARY KEY",
+        "blob": "BYTEA",
+        "without_rowid": "",
+        "for_update": "for update",
+        "skip_locked": "skip locked",
+    },
+    {"ints": "= any(?::bigint[])", "texts": "= any(?::text[])"},
+)

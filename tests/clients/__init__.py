@@ -1,0 +1,1 @@
+"""End-to-end stories told by independent Matrix clients against a running server."""
