@@ -8,6 +8,8 @@ from typing import Any
 
 from vodozemac import Curve25519PublicKey, Curve25519SecretKey, Message, PkDecryption, PkEncryption
 
+from .cross_signing import from_unpadded, unpadded
+
 ALGORITHM = "m.megolm_backup.v1.curve25519-aes-sha2"
 MEGOLM = "m.megolm.v1.aes-sha2"
 Session = dict[str, Any]
@@ -35,7 +37,8 @@ class BackupKey:
 
     def open(self, data: dict[str, str]) -> dict[str, Any]:
         """The session data behind `session_data` of the backup."""
-        box = Message.from_base64(data["ciphertext"], data["mac"], data["ephemeral"])
+        parts = (from_unpadded(data[part]) for part in ("ciphertext", "mac", "ephemeral"))
+        box = Message(*parts)
         opened: dict[str, Any] = json.loads(self.decryption.decrypt(box))
         return opened
 
@@ -50,12 +53,17 @@ def seal_session(public: str, session: Session) -> dict[str, Any]:
         "session_key": session["session_key"],
     }
     encryption = PkEncryption.from_key(Curve25519PublicKey.from_base64(public))
-    ciphertext, mac, ephemeral = encryption.encrypt(json.dumps(inner).encode()).to_base64()
+    # Not Message.to_base64(): in vodozemac 0.10 for Python it gives the three parts in reverse.
+    box = encryption.encrypt(json.dumps(inner).encode())
     return {
         "first_message_index": session["first_message_index"],
         "forwarded_count": len(session["forwarding_curve25519_key_chain"]),
         "is_verified": True,
-        "session_data": {"ciphertext": ciphertext, "mac": mac, "ephemeral": ephemeral},
+        "session_data": {
+            "ciphertext": unpadded(box.ciphertext),
+            "mac": unpadded(box.mac),
+            "ephemeral": unpadded(box.ephemeral_key),
+        },
     }
 
 

@@ -27,7 +27,8 @@ class Story:
             async with asyncio.timeout(limit):
                 yield
         except BaseException as error:
-            self._line(number, "FAILED", begun, f"{title}: {type(error).__name__}: {error}")
+            cause = error.__cause__ or ""
+            self._line(number, "FAILED", begun, f"{title}: {type(error).__name__} {error} {cause}")
             raise
         self.done = number
         self._line(number, "ok", begun, title)
