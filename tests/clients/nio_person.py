@@ -139,13 +139,14 @@ class NioPerson:
         else:
             self.events.append((room.room_id, event))
 
-    async def create_group(self, name: str, others: list[NioPerson], **more: Any) -> str:
-        """Create a private encrypted room and invite the others."""
-        encryption = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": MEGOLM}}
+    async def create_group(self, name: str, invite: list[str], **more: Any) -> str:
+        """Create a private encrypted room and invite people; give its id."""
+        content = {"algorithm": MEGOLM}
+        encryption = {"type": "m.room.encryption", "state_key": "", "content": content}
         answer = await self.client.room_create(
             name=name,
             preset=nio.RoomPreset.private_chat,
-            invite=[other.user_id for other in others],
+            invite=invite,
             initial_state=[encryption],
             **more,
         )
@@ -154,7 +155,11 @@ class NioPerson:
 
     async def join_invited(self, room_id: str) -> None:
         """Wait for the invitation, and join."""
-        await until(lambda: self._alive() and room_id in self.client.invited_rooms, "the invitation")
+
+        def invited() -> bool:
+            return self._alive() and room_id in self.client.invited_rooms
+
+        await until(invited, "the invitation")
         answer = await self.client.join(room_id)
         assert isinstance(answer, nio.JoinResponse), answer
 
@@ -179,6 +184,10 @@ class NioPerson:
             return True
         device = self.client.device_store[other.user_id].get(other.device_id)
         return device is not None and not device.deleted
+
+    def knows_devices_of(self, user_id: str) -> bool:
+        """True if nio has the keys of any device of this person."""
+        return any(True for _ in self.client.device_store.active_user_devices(user_id))
 
     async def say(self, room_id: str, content: str | Json) -> str:
         """Send a message, encrypted; give its event id."""
@@ -206,6 +215,15 @@ class NioPerson:
         content: Json = event.source["content"]
         return content
 
+    def reply_to(self, event_id: str) -> nio.RoomMessageText | None:
+        """The answer to an event, if it has come."""
+        assert self._alive()
+        for _, event in self.events:
+            relation = event.source["content"].get("m.relates_to", {})
+            if relation.get("m.in_reply_to", {}).get("event_id") == event_id:
+                return event
+        return None
+
     async def history(self, room_id: str) -> list[nio.Event]:
         """All events of a room by /messages, oldest first, as nio decrypts them."""
         events: list[nio.Event] = []
@@ -225,10 +243,12 @@ class NioPerson:
         answer, keys = await self.client.upload(
             lambda *_: io.BytesIO(data), filename=name, encrypt=True, filesize=len(data)
         )
-        assert isinstance(answer, nio.UploadResponse) and keys is not None, answer
+        assert isinstance(answer, nio.UploadResponse), answer
+        assert keys is not None
         file = keys | {"url": answer.content_uri}
         info = {"size": len(data), "mimetype": "application/octet-stream"}
-        return await self.say(room_id, {"msgtype": "m.file", "body": name, "info": info, "file": file})
+        content = {"msgtype": "m.file", "body": name, "info": info, "file": file}
+        return await self.say(room_id, content)
 
     async def fetch_file(self, content: Json) -> bytes:
         """Download the file of a message and decrypt it (its hash is checked)."""

@@ -45,6 +45,7 @@ def template(path: str, query: str) -> str:
     text = "/" + "/".join(out)
     text = re.sub(r"(/sendToDevice/[^/]+)/.*", r"\1/{txnId}", text)
     text = re.sub(r"(/(?:download|thumbnail)/\{serverName\}/\{mediaId\})/.*", r"\1", text)
+    text = re.sub(r"(/room_keys/keys/\{roomId\})/.+", r"\1/{sessionId}", text)
     text = re.sub(r"(/send/[^/]+)/.*", r"\1/{txnId}", text)
     text = re.sub(r"m\.secret_storage\.key\.\w+", "m.secret_storage.key.{keyId}", text)
     names = sorted({pair.split("=")[0] for pair in query.split("&") if pair})
@@ -77,8 +78,8 @@ class Recorder:
             return web.Response(status=answer.status, body=data, headers=kept)
 
 
-async def record(target: str, port: int, file: Path) -> None:
-    """Serve on loopback until a signal, then write the list."""
+async def record(target: str, port: int) -> list[str]:
+    """Serve on loopback until a signal, then give the list."""
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -90,9 +91,9 @@ async def record(target: str, port: int, file: Path) -> None:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         await stop.wait()
-        lines = sorted(f"{line}  x{count}" for line, count in recorder.seen.items())
-        file.write_text("\n".join(lines) + "\n")
+        return sorted(f"{line}  x{count}" for line, count in recorder.seen.items())
 
 
 if __name__ == "__main__":
-    asyncio.run(record(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))
+    seen = asyncio.run(record(sys.argv[1], int(sys.argv[2])))
+    Path(sys.argv[3]).write_text("\n".join(seen) + "\n")

@@ -1,4 +1,7 @@
-"""Secret storage for clients whose library has none (CS #storage, m.secret_storage.v1.aes-hmac-sha2)."""
+"""Secret storage for clients whose library has none.
+
+Written from the specification (CS #storage, m.secret_storage.v1.aes-hmac-sha2).
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -41,14 +41,8 @@ class Story:
 async def until(question: Callable[[], T | None], what: str) -> T:
     """Ask until the answer is true, and return it. The step's limit ends it, and tells `what`."""
     try:
-        while not (answer := question()):
+        while not (answer := question()):  # noqa: ASYNC110 the libraries tell no event for it
             await asyncio.sleep(POLL_SECONDS)
     except asyncio.CancelledError as error:
         raise asyncio.CancelledError(f"still waiting for {what}") from error
     return answer
-
-
-async def within(seconds: float, deed: Awaitable[T]) -> T:
-    """Await `deed`, at most `seconds`."""
-    async with asyncio.timeout(seconds):
-        return await deed
