@@ -5,11 +5,15 @@ create table rooms (
     room_no {id},
     room_id TEXT not null unique,
     version TEXT not null,
-    head BIGINT not null default 0,      -- seq of the newest event of the timeline
-    depth BIGINT not null default 0,
-    pos BIGINT not null default 0,       -- position of the newest change of any kind a member sees
-    state_group BIGINT not null default 0,  -- state after the newest event
-    loud BIGINT not null default 0,      -- how many events so far notify by the default rules
-    tips TEXT not null default '[]',     -- forward extremities: event ids, JSON
+    head BIGINT not null,         -- seq of the newest event of the timeline
+    tail BIGINT not null,         -- seq of the oldest one (negative: backfilled)
+    depth BIGINT not null,        -- depth of the deepest tip
+    tips TEXT not null,           -- forward extremities: event ids, JSON
+    pos BIGINT not null,          -- position of the newest change that a member sees
+    state_seq BIGINT not null,    -- seq of the newest change of state
+    state_group BIGINT not null,  -- the state after the newest event
+    loud BIGINT not null,         -- how many events so far notify by the default rules
+    joined BIGINT not null,       -- members that are joined, invited
+    invited BIGINT not null,
     created_ms BIGINT not null
 );

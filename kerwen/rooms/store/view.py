@@ -1,0 +1,95 @@
+"""What writers know of a room: its head and the state entries that they looked at lately.
+
+A view is the writer's own and may run ahead of the disk by the transactions that share the
+coming commit. It decides nothing alone: a writer compares it with the locked row, and whoever
+fails drops it. Readers take nothing from here but what never changes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from kerwen.rooms.event import Event, StateKey
+from kerwen.rooms.store import heads, state
+from kerwen.rooms.store.events import pdu
+from kerwen.rooms.store.heads import Head
+from kerwen.rooms.versions import RoomVersion, room_version
+from kerwen.storage.database import Snap, Tx
+
+_ENTRIES_MAX = 256  # state entries kept for one room
+_ROOMS_MAX = 4_000
+
+
+class Entry:
+    """A state entry with its event, or the knowledge that there is none."""
+
+    __slots__ = ("event", "event_no")
+
+    def __init__(self, event_no: int, event: Event | None) -> None:
+        self.event_no = event_no
+        self.event = event
+
+
+_NONE = Entry(0, None)
+
+
+class RoomView:
+    """One room as its writer sees it."""
+
+    __slots__ = ("_entries", "head", "version")
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.version: RoomVersion = room_version(head.version)
+        self._entries: OrderedDict[StateKey, Entry] = OrderedDict()
+
+    async def entry(self, snap: Snap, key: StateKey) -> Entry:
+        """The current state entry of a key."""
+        found = self._entries.get(key)
+        if found is not None:
+            return found
+        row = await state.current_entry(snap, self.head.room_no, key[0], key[1])
+        found = Entry(row[0], await pdu(snap, row[0], self.version)) if row else _NONE
+        self._keep(key, found)
+        return found
+
+    async def state_event(self, snap: Snap, event_type: str, state_key: str = "") -> Event | None:
+        """An event of the current state."""
+        return (await self.entry(snap, (event_type, state_key))).event
+
+    def put(self, key: StateKey, event_no: int, event: Event) -> None:
+        """The writer made an event the current one."""
+        self._keep(key, Entry(event_no, event))
+
+    def _keep(self, key: StateKey, entry: Entry) -> None:
+        self._entries[key] = entry
+        self._entries.move_to_end(key)
+        if len(self._entries) > _ENTRIES_MAX:
+            self._entries.popitem(last=False)
+
+
+class RoomViews:
+    """The views of the rooms that were written to lately."""
+
+    def __init__(self) -> None:
+        self._views: OrderedDict[int, RoomView] = OrderedDict()
+
+    async def lock(self, tx: Tx, room_no: int) -> RoomView | None:
+        """Locks a room and gives its view, read anew if somebody else wrote meanwhile."""
+        head = await heads.lock_head(tx, room_no)
+        if head is None:
+            return None
+        view = self._views.get(room_no)
+        if view is None or view.head != head:
+            view = self._views[room_no] = RoomView(head)
+            if len(self._views) > _ROOMS_MAX:
+                self._views.popitem(last=False)
+        return view
+
+    def put(self, view: RoomView) -> None:
+        """A new room's view."""
+        self._views[view.head.room_no] = view
+
+    def drop(self, room_no: int) -> None:
+        """A transaction failed: what it left in the view is not so."""
+        self._views.pop(room_no, None)
