@@ -1,0 +1,312 @@
+"""The configuration: `config.toml`, and each of its keys also as a flag of the command line.
+
+Flags win over the file. Whatever is wrong is said in one line (`BadConfig`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+PORTS: Final = {
+    "http": 80,
+    "https": 443,
+    "smtp": 25,
+    "submission": 587,
+    "submissions": 465,
+    "imap": 143,
+    "imaps": 993,
+    "managesieve": 4190,
+    "federation": 8448,
+}
+"""Every kind of listener and its standard port."""
+
+CHAT_KINDS: Final = frozenset({"http", "https", "federation"})
+MAIL_KINDS: Final = frozenset(PORTS) - CHAT_KINDS
+TLS_KINDS: Final = frozenset({"https", "federation", "submissions", "imaps"})
+
+DEV_DOMAIN: Final = "kerwen.test"
+DEV_PORT_BASE: Final = 10_000
+PORT_BASE_MAX: Final = 65_535 - max(PORTS.values())
+
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,253}[a-z0-9])?")
+
+
+class BadConfig(Exception):
+    """The configuration cannot be used; the text is one line for the operator."""
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """One listener: its kind, and where. An empty host means every interface."""
+
+    kind: str
+    host: str
+    port: int
+
+    @property
+    def tls(self) -> bool:
+        """Whether its connections begin with TLS."""
+        return self.kind in TLS_KINDS
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host or "*"
+        return f"{self.kind}={host}:{self.port}"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every setting. `None` means that the default depends on `dev`; see the properties."""
+
+    dev: Annotated[
+        bool,
+        Meta(
+            description="Everything on loopback with an authority of its own, open registration,"
+            " no rate limits, no DNS and no packet off this machine."
+        ),
+    ] = False
+    data: Annotated[
+        str | None,
+        Meta(description="The data folder. Default: `data`, with `--dev` `dev-data`."),
+    ] = None
+    domain: Annotated[
+        str | None,
+        Meta(
+            description="The name after the colon of every user and the @ of every address; it"
+            " may carry a port. It can never be changed. With `--dev`: `kerwen.test`."
+        ),
+    ] = None
+    port_base: Annotated[
+        int | None,
+        Meta(description="Added to every standard port. Default: 0, with `--dev` 10000."),
+    ] = None
+    hosts: Annotated[
+        str | None,
+        Meta(
+            description="With `--dev`: a TOML file of where other servers are, for example"
+            ' `"b.test" = {matrix = "127.0.0.1:28448"}`.'
+        ),
+    ] = None
+    listen: Annotated[
+        dict[str, str],
+        Meta(
+            description="Where a kind of listener stands, for example"
+            " `https=127.0.0.1:8801`; `https=off` shuts it. As a flag it may be repeated."
+        ),
+    ] = {}
+    tls_cert: Annotated[
+        str | None, Meta(description="The certificate chain, a PEM file. With `--dev` made by us.")
+    ] = None
+    tls_key: Annotated[str | None, Meta(description="The key of the certificate, a PEM file.")] = (
+        None
+    )
+    ca: Annotated[
+        str | None,
+        Meta(description="A PEM file with authorities to trust as well for outgoing TLS."),
+    ] = None
+    app_service: Annotated[
+        list[str],
+        Meta(description="The registration file of an application service; may be repeated."),
+    ] = []
+    registration: Annotated[
+        Literal["open", "token", "closed"] | None,
+        Meta(description="Who may make an account. Default: `closed`, with `--dev` `open`."),
+    ] = None
+    rate_limits: Annotated[
+        bool | None,
+        Meta(description="Whether callers are slowed down. Default: yes, with `--dev` no."),
+    ] = None
+    mail: Annotated[Literal["on", "off"], Meta(description="The mail half of the house.")] = "on"
+    chat: Annotated[Literal["on", "off"], Meta(description="The messenger half of the house.")] = (
+        "on"
+    )
+    database: Annotated[
+        str | None,
+        Meta(
+            description="`postgres://…` for PostgreSQL. Default: SQLite, `kerwen.db` in the data"
+            " folder."
+        ),
+    ] = None
+    blobs: Annotated[
+        str | None,
+        Meta(description="`s3://…` for an object store. Default: `blobs/` in the data folder."),
+    ] = None
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least level that is logged."),
+    ] = "info"
+    metrics_token: Annotated[
+        str | None,
+        Meta(
+            description="The bearer token that may read `/_kerwen/metrics` from elsewhere; from"
+            " this machine itself none is asked for."
+        ),
+    ] = None
+
+    # --- what follows from the settings
+
+    @property
+    def data_path(self) -> Path:
+        """The data folder, absolute."""
+        return Path(self.data or ("dev-data" if self.dev else "data")).absolute()
+
+    @property
+    def server_name(self) -> str:
+        """The domain."""
+        assert self.domain is not None, "a checked configuration has a domain"
+        return self.domain
+
+    @property
+    def registration_mode(self) -> str:
+        """`open`, `token` or `closed`."""
+        return self.registration or ("open" if self.dev else "closed")
+
+    @property
+    def limits_rates(self) -> bool:
+        """Whether rate limits are in force."""
+        return not self.dev if self.rate_limits is None else self.rate_limits
+
+    def listeners(self) -> tuple[Listen, ...]:
+        """Every listener that the settings ask for, in the order of `PORTS`."""
+        base = self.port_base
+        if base is None:
+            base = DEV_PORT_BASE if self.dev else 0
+        host = "127.0.0.1" if self.dev else ""
+        found = []
+        for kind, port in PORTS.items():
+            where = self.listen.get(kind)
+            if where == "off" or (where is None and not self._has(kind)):
+                continue
+            found.append(Listen(kind, host, base + port) if where is None else _place(kind, where))
+        return tuple(found)
+
+    def _has(self, kind: str) -> bool:
+        if kind == "federation":
+            return self.chat == "on"
+        return kind in CHAT_KINDS or self.mail == "on"
+
+
+def load(flags: Mapping[str, Any], file: Path | None = None) -> Config:
+    """The checked configuration of flags (only those that were given) over a file.
+
+    Without `file`, `config.toml` of the data folder is read if there is one.
+    """
+    settings: dict[str, Any] = {}
+    path = file
+    if path is None:
+        folder = flags.get("data") or ("dev-data" if flags.get("dev") else "data")
+        path = Path(folder) / "config.toml"
+    if file is not None or path.exists():
+        settings = _read(path)
+    listen = {**settings.get("listen", {}), **flags.get("listen", {})}
+    settings.update(flags)
+    if listen:
+        settings["listen"] = listen
+    if settings.get("dev") and settings.get("domain") is None:
+        settings["domain"] = DEV_DOMAIN
+    try:
+        config = msgspec.convert(settings, Config)
+    except msgspec.ValidationError as error:
+        raise BadConfig(str(error)) from None
+    _check(config)
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            found = tomllib.load(file)
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path}: {error}") from None
+    if not isinstance(found.get("listen", {}), dict):
+        raise BadConfig(f"{path}: listen must be a table")
+    try:
+        msgspec.convert(found, Config)
+    except msgspec.ValidationError as error:
+        raise BadConfig(f"{path}: {error}") from None
+    return found
+
+
+def _check(config: Config) -> None:
+    if config.domain is None:
+        raise BadConfig("domain is not set: give --domain NAME or write it into config.toml")
+    check_domain(config.domain)
+    if config.port_base is not None and not 0 <= config.port_base <= PORT_BASE_MAX:
+        raise BadConfig(f"port_base must be from 0 to {PORT_BASE_MAX}")
+    if config.hosts is not None and not config.dev:
+        raise BadConfig("hosts is for --dev only; elsewhere names are looked up in DNS")
+    if (config.tls_cert is None) != (config.tls_key is None):
+        raise BadConfig("tls_cert and tls_key belong together: give both")
+    if config.database is not None and not re.match(r"postgres(ql)?://", config.database):
+        raise BadConfig("database must be postgres://…, or left out for SQLite")
+    if config.blobs is not None and not config.blobs.startswith("s3://"):
+        raise BadConfig("blobs must be s3://…, or left out for the data folder")
+    for kind in config.listen:
+        if kind not in PORTS:
+            raise BadConfig(f"there is no listener {kind}; there are: {', '.join(PORTS)}")
+    for name in ("tls_cert", "tls_key", "ca", "hosts"):
+        _check_file(name, getattr(config, name))
+    for path in config.app_service:
+        _check_file("app_service", path)
+    _check_listeners(config)
+
+
+def _check_file(name: str, path: str | None) -> None:
+    if path is not None and not Path(path).is_file():
+        raise BadConfig(f"{name}: there is no file {path}")
+
+
+def _check_listeners(config: Config) -> None:
+    taken: dict[tuple[str, int], str] = {}
+    for listen in config.listeners():
+        if listen.tls and not config.dev and config.tls_cert is None:
+            raise BadConfig(
+                f"{listen.kind} needs tls_cert and tls_key"
+                f" (behind a proxy: --listen {listen.kind}=off)"
+            )
+        other = taken.setdefault((listen.host, listen.port), listen.kind)
+        if other != listen.kind and listen.port:
+            raise BadConfig(f"{other} and {listen.kind} cannot share port {listen.port}")
+
+
+def check_domain(domain: str) -> None:
+    """Refuses what is no server name (SPEC appendices #server-name); case matters."""
+    host, port = domain, ""
+    if domain.startswith("["):
+        host, _, port = domain[1:].partition("]")
+        port = port.removeprefix(":")
+        good = _is_ipv6(host)
+    else:
+        host, _, port = domain.partition(":")
+        good = _HOST.fullmatch(host) is not None
+    if ":" in domain and not domain.endswith("]") and not _is_port(port):
+        good = False
+    if not good:
+        raise BadConfig(f"domain {domain!r} is no server name (small letters: example.org)")
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 <= int(text) <= 65_535
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _place(kind: str, where: str) -> Listen:
+    host, colon, port = where.rpartition(":")
+    if not colon or not _is_port(port):
+        raise BadConfig(f"listen {kind}={where}: write {kind}=HOST:PORT or {kind}=off")
+    host = host.removeprefix("[").removesuffix("]")
+    return Listen(kind, "" if host == "*" else host, int(port))

@@ -1,0 +1,142 @@
+"""The command line: `kerwen serve`, `account`, `backup`, `restore`, `doctor`, `dns`, `version`.
+
+Wrong use and a wrong configuration end with 2 and one line; what could not be done, with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kerwen.base import config as configuration
+from kerwen.base.config import BadConfig, Config
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one command and exits."""
+    options = parser().parse_args(argv)
+    try:
+        code = options.run(options)
+    except BadConfig as error:
+        print(f"kerwen: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> typing.NoReturn:
+        """Wrong use is said in one line."""
+        self.exit(2, f"kerwen: {message}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their flags."""
+    top = _Parser("kerwen", description="A self-hosted messenger server.")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the server")
+    add_flags(serve)
+    serve.set_defaults(run=_serve)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+    return top
+
+
+# --- flags from the configuration's keys ---------------------------------------------------
+
+
+def add_flags(command: argparse.ArgumentParser) -> None:
+    """Adds `--config` and every key of the configuration as a flag."""
+    command.add_argument(
+        "--config", metavar="FILE", help="the file to read instead of config.toml in the data"
+    )
+    for key in msgspec.structs.fields(Config):
+        kind, words = _unwrap(key.type)
+        flag = "--" + key.name.replace("_", "-")
+        common: dict[str, Any] = {
+            "dest": key.name,
+            "default": argparse.SUPPRESS,
+            "help": words.replace("%", "%%"),
+        }
+        if key.name == "listen":
+            command.add_argument(flag, action="append", metavar="KIND=HOST:PORT", **common)
+        elif kind is bool:
+            command.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+        elif typing.get_origin(kind) is list:
+            command.add_argument(flag, action="append", metavar="FILE", **common)
+        elif typing.get_origin(kind) is typing.Literal:
+            command.add_argument(flag, choices=typing.get_args(kind), **common)
+        else:
+            metavar = {"hosts": "FILE", "ca": "FILE", "data": "DIR"}.get(
+                key.name, "FILE" if key.name.startswith("tls") else key.name.upper()
+            )
+            command.add_argument(flag, type=kind, metavar=metavar, **common)
+
+
+def _unwrap(kind: Any) -> tuple[Any, str]:
+    """The plain type of a key and what it is for."""
+    words = ""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind, meta = typing.get_args(kind)
+        words = meta.description or ""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    return kind, words
+
+
+def config_of(options: argparse.Namespace) -> Config:
+    """The configuration of a command's flags and file. Raises `BadConfig`."""
+    names = {key.name for key in msgspec.structs.fields(Config)}
+    flags = {name: value for name, value in vars(options).items() if name in names}
+    if "listen" in flags:
+        flags["listen"] = dict(_listen(text) for text in flags["listen"])
+    file = Path(options.config) if options.config else None
+    return configuration.load(flags, file)
+
+
+def _listen(text: str) -> tuple[str, str]:
+    kind, equals, where = text.partition("=")
+    if not equals:
+        raise BadConfig(f"--listen {text}: write KIND=HOST:PORT or KIND=off")
+    return kind, where
+
+
+# --- commands ------------------------------------------------------------------------------
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from kerwen import main as house
+    from kerwen.base import log
+
+    config = config_of(options)
+    log.start(config.log_level)
+    house.serve(config, _print_addresses)
+    return 0
+
+
+def _print_addresses(house: Any) -> None:
+    config: Config = house.config
+    print(f"Kerwen serves {config.server_name}; data in {config.data_path}")
+    for kind, places in house.listeners.open.items():
+        for host, port in places:
+            host = f"[{host}]" if ":" in host else host
+            scheme = "http" if kind == "http" else "https"
+            print(f"  {kind:<10} {scheme}://{host}:{port}")
+    if config.dev and config.tls_cert is None:
+        print(f"  authority  {config.data_path / 'dev-ca.pem'}")
+    sys.stdout.flush()
+
+
+def _version(options: argparse.Namespace) -> int:
+    from importlib.metadata import version
+
+    print(f"kerwen {version('kerwen')}")
+    return 0

@@ -1,0 +1,243 @@
+"""Builds every object of the house and hands it on: read this file to see what needs what."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import logging
+import os
+import resource
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from kerwen.api import routes
+from kerwen.api.health import Health
+from kerwen.api.http import App, Authenticator, Caller, Cost, Limiter
+from kerwen.base.config import BadConfig, Config, Listen
+from kerwen.base.errors import Reason, Refused
+from kerwen.base.metrics import Metrics, Number, Value
+from kerwen.net import certificates, tls
+from kerwen.net.http import HttpServer
+from kerwen.net.listeners import Factory, Listeners
+from kerwen.storage import migrate
+from kerwen.storage.feed import Feed
+from kerwen.storage.sqlite import SqliteDatabase
+
+log = logging.getLogger("kerwen.main")
+
+STOP_PATIENCE_S: Final = 5.0  # for requests that run when we are asked to stop
+STOP_MAX_S: Final = 9.0  # after that the process ends whatever still runs
+FILES_MAX: Final = 65_536
+
+
+class NobodyKnown:
+    """The authenticator of a house without accounts: no token is good."""
+
+    async def caller(self, token: str) -> Caller:
+        """Refuses every token."""
+        raise Refused(Reason.UNKNOWN_TOKEN, "Unrecognised access token")
+
+
+class NoLimits:
+    """Counts nothing."""
+
+    def spend(self, cost: Cost, account_no: int, address: str) -> None:
+        """Lets everybody pass."""
+
+
+@dataclass(slots=True)
+class House:
+    """What a running server consists of, as far as something outside `build` must reach it."""
+
+    config: Config
+    database: SqliteDatabase
+    feed: Feed
+    metrics: Metrics
+    http: HttpServer
+    listeners: Listeners
+    factories: dict[str, Factory]
+    at_stop: list[Callable[[], None]] = field(default_factory=list)
+    """Called when the server begins to stop: whoever parks requests answers them."""
+    workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Each runs as a task while the server does, and is cancelled before the database closes."""
+    ready: bool = False
+
+
+async def build(config: Config) -> House:
+    """Builds the house on its data folder; opens no listener. Raises `BadConfig`."""
+    if config.database is not None:
+        raise BadConfig("PostgreSQL is not supported by this version: leave database out")
+    metrics = Metrics()
+    feed = Feed()
+    file = config.data_path / "kerwen.db"
+    migrate.migrate_sqlite(file)
+    database = SqliteDatabase(file, feed)
+
+    authenticator: Authenticator = NobodyKnown()
+    limiter: Limiter = NoLimits()
+
+    house: House
+    health = Health(lambda: house.ready, metrics.text, config.metrics_token)
+    areas: Sequence[routes.Area] = [health]
+    http = HttpServer(App(routes.gather(areas), authenticator, limiter))
+    house = House(
+        config=config,
+        database=database,
+        feed=feed,
+        metrics=metrics,
+        http=http,
+        listeners=Listeners(),
+        factories=dict.fromkeys(("http", "https", "federation"), http.protocol),
+    )
+    metrics.add(*_numbers(house))
+    return house
+
+
+def _numbers(house: House) -> Iterable[Number]:
+    http, feed = house.http, house.feed
+
+    def replies() -> Iterable[Value]:
+        return [({"status": f"{n}xx"}, http.statuses[n]) for n in range(1, 6)]
+
+    yield Number("http_connections", "gauge", "Open connections", lambda: len(http.connections))
+    yield Number("http_running", "gauge", "Requests that run or wait", lambda: len(http.tasks))
+    yield Number("http_accepted", "counter", "Connections so far", lambda: http.accepted)
+    yield Number("http_refused", "counter", "Connections too many", lambda: http.turned_away)
+    yield Number("http_malformed", "counter", "Requests that broke HTTP", lambda: http.malformed)
+    yield Number("http_replies", "counter", "Replies by their first digit", replies)
+    yield Number("feed_position", "gauge", "The settled position", lambda: feed.settled)
+
+
+# --- running ------------------------------------------------------------------------------
+
+
+def serve(config: Config, told: Callable[[House], None]) -> None:
+    """Runs the server until SIGTERM or SIGINT; `told` hears when it is ready."""
+    make_folders(config.data_path)
+    with lock(config.data_path), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, told))
+
+
+async def _serve(config: Config, told: Callable[[House], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _allow_files()
+    house = await build(config)
+    try:
+        wanted = config.listeners()
+        house.http.start()
+        await house.listeners.start(wanted, house.factories, _server_tls(config, wanted))
+        workers = [loop.create_task(_work(worker)) for worker in house.workers]
+        _settle_memory()
+        house.ready = True
+        told(house)
+        log.info("ready", extra={"listeners": house.listeners.open})
+        await stop.wait()
+    except BaseException:
+        await house.database.close()
+        raise
+    await _stop(house, workers)
+
+
+async def _work(worker: Callable[[], Awaitable[None]]) -> None:
+    """Runs a worker; one that breaks is started again, more slowly each time."""
+    pause_s = 1.0
+    while True:
+        try:
+            await worker()
+            return
+        except Exception:
+            log.exception("a worker broke")
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, 60.0)
+
+
+async def _stop(house: House, workers: list[asyncio.Task[None]]) -> None:
+    """Takes nothing new, ends what was acknowledged, closes."""
+    _end_at_latest()
+    log.info("stopping")
+    house.ready = False
+    house.listeners.close()
+    house.http.stopping = True
+    for deed in house.at_stop:
+        deed()
+    await house.http.stop(STOP_PATIENCE_S)
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
+    await house.database.close()
+    log.info("stopped")
+
+
+def _end_at_latest() -> None:
+    """However stuck a thread or the loop may be: what is acknowledged is on disk already."""
+    timer = threading.Timer(STOP_MAX_S, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
+
+
+def _server_tls(config: Config, wanted: Iterable[Listen]) -> Any:
+    if not any(listen.tls for listen in wanted):
+        return None
+    if config.tls_cert is not None and config.tls_key is not None:
+        found = certificates.Certificate(Path(config.tls_cert), Path(config.tls_key))
+    else:
+        found = certificates.for_development(config.data_path, config.server_name)
+    try:
+        return tls.server_context(found.cert, found.key)
+    except OSError as error:
+        raise BadConfig(f"{found.cert}: {error.strerror or error}") from None
+
+
+def _allow_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _settle_memory() -> None:
+    """What was built at start lives until the end: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
+# --- the data folder ----------------------------------------------------------------------
+
+
+def make_folders(data: Path) -> None:
+    """Makes the data folder and its keys' folder, for us alone. Raises `BadConfig`."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (data / "keys").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise BadConfig(f"data folder {data}: {error.strerror}") from None
+
+
+class lock:
+    """Holds a data folder for one process. Raises `BadConfig` if another holds it."""
+
+    def __init__(self, data: Path) -> None:
+        try:
+            self._file = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadConfig(f"another Kerwen runs on the data folder {data}") from None
+        except OSError as error:
+            raise BadConfig(f"data folder {data}: {error.strerror}") from None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)

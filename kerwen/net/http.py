@@ -1,0 +1,582 @@
+"""HTTP/1.1 for our one application: connections, requests in, replies out; no meaning.
+
+The bytes are parsed by httptools (llhttp, Node's parser). What stands here is what a connection
+needs around it: limits, time limits, back-pressure, keep-alive, pipelining and a clean end. The
+application is called as ASGI has it (`scope, receive, send`), with the part of ASGI that it
+uses. A parked request must stay small, so everything has slots, nothing has a timer of its own
+(one sweep looks at all connections), and common header names are shared.
+"""
+
+# RFC 9110, RFC 9112
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Any, Final, Protocol
+
+import httptools
+
+from kerwen.base import limits
+
+log = logging.getLogger("kerwen.net.http")
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Application = Callable[
+    [Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
+
+SWEEP_S: Final = 5.0
+KEEP_ALIVE_S: Final = 75
+HEADERS_S: Final = 20  # from the first byte to the end of the headers
+STALL_S: Final = 60  # a body that does not come, a reply that is not taken
+HEADERS_MAX: Final = 100  # header fields of a request
+PIPELINE_MAX: Final = 32  # requests that wait behind one another on a connection
+BODY_AHEAD_MAX: Final = 64 * limits.KIB  # of a body that nobody has asked for yet
+DISCARD_MAX: Final = 2 * limits.MIB  # of a body that is not wanted any more
+
+_STATUS_LINES: Final = {
+    s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in http.HTTPStatus
+}
+_METHODS: Final = {
+    m.encode(): m for m in ("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH")
+}
+_SHARED: Final = (
+    "Accept Accept-Encoding Access-Control-Request-Headers Access-Control-Request-Method"
+    " Authorization Content-Disposition Content-Length Content-Type Host If-None-Match Origin"
+    " Range Referer User-Agent X-Forwarded-For X-Forwarded-Proto"
+)
+_NAMES: dict[bytes, bytes] = {}  # as sent → in small letters, one object for all requests
+for _name in _SHARED.split():
+    _small = _name.lower().encode()
+    _NAMES[_name.encode()] = _NAMES[_small] = _small
+_DROPPED: Final = frozenset(
+    b"accept-language cache-control connection cookie dnt keep-alive pragma priority te"
+    b" upgrade-insecure-requests".split()
+)  # nothing reads them, and a parked request would keep them
+
+
+class _Transport(Protocol):
+    """What we use of a transport, plain or TLS."""
+
+    def write(self, data: bytes) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def is_closing(self) -> bool: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def get_extra_info(self, name: str) -> Any: ...
+
+
+class HttpServer:
+    """All HTTP connections of the process, on whatever listener, and what they have in common.
+
+    The numbers are for the metrics: plain integers that are read when somebody asks.
+    """
+
+    def __init__(
+        self, app: Application, *, connections_max: int = limits.HTTP_CONNECTIONS_MAX
+    ) -> None:
+        self.app = app
+        self.connections: set[HttpProtocol] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.stopping = False
+        self.now = time.monotonic()  # as old as the last sweep; good enough for time limits
+        self.accepted = 0
+        self.turned_away = 0
+        self.malformed = 0
+        self.statuses = [0] * 6  # replies by their first digit
+        self._connections_max = connections_max
+        self._sweep: asyncio.TimerHandle | None = None
+        self._date = b""
+        self._date_s = 0
+
+    def protocol(self) -> HttpProtocol:
+        """A protocol for a new connection."""
+        return HttpProtocol(self)
+
+    def start(self) -> None:
+        """Begins to look after time limits; needs the running loop."""
+        self.now = time.monotonic()
+        self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._look)
+
+    def _look(self) -> None:
+        self.start()
+        for connection in tuple(self.connections):
+            connection.check_time(self.now)
+
+    @property
+    def full(self) -> bool:
+        """Whether one connection more would be too many."""
+        return len(self.connections) >= self._connections_max
+
+    def date_line(self) -> bytes:
+        """The `date` header, made once a second."""
+        second = int(time.time())
+        if second != self._date_s:
+            self._date_s = second
+            self._date = b"date: %s\r\n" % formatdate(second, usegmt=True).encode()
+        return self._date
+
+    async def stop(self, patience_s: float) -> None:
+        """Lets running requests end for `patience_s`, then cuts what is left."""
+        self.stopping = True
+        for connection in tuple(self.connections):
+            connection.finish()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=patience_s)
+        for task in self.tasks:
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=1)
+        for connection in tuple(self.connections):
+            connection.cut()
+        if self._sweep is not None:
+            self._sweep.cancel()
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One connection. At most one exchange runs; later ones wait in `_behind`."""
+
+    __slots__ = (
+        "_behind", "_client", "_deadline", "_fed", "_headers", "_newest", "_parser", "_paused",
+        "_running", "_server", "_size", "_transport", "_url", "_writable",
+    )  # fmt: skip
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._transport: _Transport = None  # type: ignore[assignment]
+        self._parser: Any = None
+        self._client: Any = None
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] | None = None  # while a request's head comes
+        self._size = 0  # of the head so far, as parsed
+        self._fed = 0  # bytes since the last head was whole, as they came
+        self._newest: Exchange | None = None  # the one whose body comes
+        self._running: Exchange | None = None  # the one that is answered
+        self._behind: list[Exchange] | None = None
+        self._paused = False
+        self._writable: asyncio.Future[None] | None = None  # while the peer does not read
+        self._deadline = 0.0
+
+    # --- the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        server = self._server
+        server.accepted += 1
+        if server.full or server.stopping:
+            server.turned_away += 1
+            self._fail(503)
+            return
+        self._client = transport.get_extra_info("peername")
+        self._parser = httptools.HttpRequestParser(self)
+        self._deadline = server.now + HEADERS_S + SWEEP_S
+        server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(self)
+        self._parser = None
+        self._behind = None
+        self.resume_writing()
+        running, self._running = self._running, None
+        self._newest = None
+        if running is not None:
+            running.lose()
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            return
+        self._fed += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._fail(cause.status if isinstance(cause, _Fault) else 400)
+            return
+        if self._newest is None and self._fed > limits.HTTP_HEADERS_MAX + limits.HTTP_URL_MAX:
+            self._fail(431)
+
+    def eof_received(self) -> None:
+        """The peer is done; the transport closes."""
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.get_running_loop().create_future()
+        self._deadline = self._server.now + STALL_S + SWEEP_S
+
+    def resume_writing(self) -> None:
+        self._deadline = 0.0
+        if self._writable is not None:
+            if not self._writable.done():
+                self._writable.set_result(None)
+            self._writable = None
+
+    # --- the parser calls
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = []
+        self._size = 0
+        if self._running is None:
+            self._deadline = self._server.now + HEADERS_S + SWEEP_S
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        if len(self._url) > limits.HTTP_URL_MAX:
+            raise _Fault(414)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        headers = self._headers
+        if headers is None:
+            return  # a trailer: nobody reads those
+        self._size += len(name) + len(value)
+        if self._size > limits.HTTP_HEADERS_MAX or len(headers) >= HEADERS_MAX:
+            raise _Fault(431)
+        known = _NAMES.get(name)
+        if known is None:
+            known = name.lower()
+            if known in _DROPPED or known.startswith(b"sec-"):
+                return
+        headers.append((known, value))
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        method = parser.get_method()
+        scope: Scope = {
+            "type": "http",
+            "method": _METHODS.get(method) or method.decode("latin-1"),
+            "headers": self._headers,
+            "client": self._client,
+        }
+        scope["raw_path"], scope["query_string"] = _split(self._url)
+        modern = parser.get_http_version() != "1.0"
+        exchange = Exchange(self, scope, modern, modern and parser.should_keep_alive())
+        self._url = b""
+        self._headers = None
+        self._fed = 0
+        self._newest = exchange
+        if self._running is None:
+            self._run(exchange)
+            return
+        if self._behind is None:
+            self._behind = []
+        if len(self._behind) >= PIPELINE_MAX:
+            raise _Fault(400)
+        self._behind.append(exchange)
+        self._pause()
+
+    def on_body(self, body: bytes) -> None:
+        if self._newest is not None:
+            self._newest.add_body(body)
+            if self._newest is self._running and self._writable is None:
+                self._deadline = self._server.now + STALL_S + SWEEP_S
+
+    def on_message_complete(self) -> None:
+        newest, self._newest = self._newest, None
+        if newest is None:
+            return
+        if newest is self._running and self._writable is None:
+            self._deadline = 0.0
+        newest.end_body()
+
+    # --- what the exchange calls
+
+    def send(self, data: bytes) -> None:
+        """Writes bytes to the peer."""
+        self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Waits while the peer does not read what we write."""
+        if self._writable is not None:
+            await self._writable
+
+    def want_body(self) -> None:
+        """The application reads: more of the body may come."""
+        if self._paused and not self._behind:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def pause_body(self) -> None:
+        """Enough of a body waits already."""
+        self._pause()
+
+    def done(self, exchange: Exchange, keep: bool) -> None:
+        """The reply is sent whole: on to the next request, or the end."""
+        if exchange is not self._running:
+            return
+        self._running = None
+        if not keep or self._server.stopping:
+            self.close()
+            return
+        self._deadline = self._server.now + KEEP_ALIVE_S
+        if self._newest is exchange:  # its body still comes, and nobody wants it
+            self._deadline = self._server.now + STALL_S
+            self.want_body()
+        elif self._behind:
+            self._run(self._behind.pop(0))
+        if not self._behind:
+            self.want_body()
+
+    def give_up(self, *, told: bool) -> None:
+        """The application broke off: says so if the reply has not begun, and hangs up."""
+        if told:
+            self.cut()
+            return
+        self._running = None
+        self._fail(503 if self._server.stopping else 500)
+
+    def cut(self) -> None:
+        """Ends the connection at once; bytes on their way may be lost."""
+        self._transport.abort()
+
+    def close(self) -> None:
+        """Ends the connection when what was written is sent."""
+        self._parser = None
+        self._deadline = self._server.now + STALL_S
+        self._transport.close()
+
+    # --- the server calls
+
+    @property
+    def server(self) -> HttpServer:
+        """The server that it belongs to."""
+        return self._server
+
+    def finish(self) -> None:
+        """The server stops: closes an idle connection, lets a running exchange be the last."""
+        if self._running is None:
+            self.close()
+
+    def check_time(self, now: float) -> None:
+        """Cuts the connection when it is over its time."""
+        if not self._deadline or now < self._deadline:
+            return
+        if self._headers is not None and not self._transport.is_closing():
+            self._fail(408)
+        elif self._running is None and not self._transport.is_closing():
+            self.close()
+        else:
+            self.cut()
+
+    # --- inside
+
+    def _run(self, exchange: Exchange) -> None:
+        self._running = exchange
+        self._deadline = 0.0 if exchange.whole else self._server.now + STALL_S + SWEEP_S
+        exchange.start()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """We stay with HTTP/1.1, as RFC 9110 §7.8 lets us: the peer goes on in it."""
+        self._parser = httptools.HttpRequestParser(self)
+        if rest:
+            self.data_received(rest)
+
+    def _fail(self, status: int) -> None:
+        """Answers what cannot be understood or served, and hangs up."""
+        self._server.malformed += status < 500
+        self._server.statuses[status // 100] += 1
+        if self._running is None:
+            self.send(_STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.close()
+
+
+class Exchange:
+    """One request and its reply: the `receive` and `send` of ASGI."""
+
+    __slots__ = (
+        "_begun", "_body", "_chunked", "_connection", "_discarded", "_expects", "_head", "_keep",
+        "_left", "_modern", "_over", "_scope", "_task", "_waiter", "whole",
+    )  # fmt: skip
+
+    def __init__(self, connection: HttpProtocol, scope: Scope, modern: bool, keep: bool) -> None:
+        self._connection = connection
+        self._scope = scope
+        self._modern = modern  # HTTP/1.1: knows chunks
+        self._keep = keep
+        self.whole = False  # the request is here to its end
+        self._body: bytearray | bytes = b""
+        self._discarded = 0
+        self._expects = modern and any(
+            name == b"expect" and value.lower() == b"100-continue"
+            for name, value in scope["headers"]
+        )
+        self._head: bytes | None = None  # status and headers, until the first of the body
+        self._begun = False  # a part of the reply is on its way
+        self._left = -1  # bytes of the reply still to come; -1: not said
+        self._chunked = False
+        self._over = False  # the reply is out, or nobody is there to read it
+        self._waiter: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Calls the application in a task of its own."""
+        server = self._connection.server
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(
+            server.app(self._scope, self.receive, self.send)  # type: ignore[arg-type]
+        )
+        self._task = task
+        server.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    # --- the request
+
+    def add_body(self, part: bytes) -> None:
+        """A part of the body has come."""
+        if self._over:
+            self._discarded += len(part)
+            if self._discarded > DISCARD_MAX:
+                self._connection.close()
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body) if self._body else bytearray()
+        self._body += part
+        if len(self._body) > BODY_AHEAD_MAX:
+            self._connection.pause_body()
+        self._wake()
+
+    def end_body(self) -> None:
+        """The body has come whole."""
+        self.whole = True
+        self._wake()
+
+    def lose(self) -> None:
+        """The peer hung up. Reading may simply stop; a change under way is brought to its end."""
+        self._over = True
+        self._wake()
+        if self._task is not None and self._scope["method"] in ("GET", "HEAD"):
+            self._task.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def receive(self) -> Message:
+        """The next part of the body, or that the peer hung up."""
+        if self._expects and not self._over and not self.whole:
+            self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._expects = False
+        while not (self._over or self._body or self.whole):
+            self._connection.want_body()
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if self._over:
+            return {"type": "http.disconnect"}
+        body, self._body = bytes(self._body), b""
+        if not self.whole:
+            self._connection.want_body()
+        return {"type": "http.request", "body": body, "more_body": not self.whole}
+
+    # --- the reply
+
+    async def send(self, message: Message) -> None:
+        """The head of the reply, then its body in one or more parts."""
+        if message["type"] == "http.response.start":
+            assert self._head is None, "a reply has one head"
+            self._head = self._make_head(message["status"], message["headers"])
+            return
+        if self._over:
+            return
+        more = message.get("more_body", False)
+        self._begun = True
+        self._connection.send(self._frame(message.get("body", b""), more))
+        if not more:
+            self._finish()
+            return
+        await self._connection.drained()
+
+    def _make_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The reply's head. Header names must be in small letters."""
+        server = self._connection.server
+        server.statuses[status // 100] += 1
+        parts = [_STATUS_LINES[status], server.date_line()]
+        for name, value in headers:
+            parts.append(b"%s: %s\r\n" % (name, value))
+            if name == b"content-length":
+                self._left = int(value)
+        lines = len(headers) + 3
+        if self._scope["method"] == "HEAD" or status in (204, 304):
+            self._left = 0
+        elif self._left < 0:
+            if self._modern:
+                self._chunked = True
+                parts.append(b"transfer-encoding: chunked\r\n")
+                lines += 1
+            else:
+                self._keep = False
+        if self._keep and server.stopping:
+            self._keep = False
+        if not self._keep:
+            parts.append(b"connection: close\r\n")
+            lines += 1
+        parts.append(b"\r\n")
+        head = b"".join(parts)
+        if head.count(b"\n") != lines or head.count(b"\r") != lines:
+            raise ValueError("a header holds a line break")  # would split the reply
+        return head
+
+    def _frame(self, body: bytes, more: bool) -> bytes:
+        head, self._head = self._head or b"", None
+        if self._chunked:
+            parts = [head]
+            if body:
+                parts += (b"%x\r\n" % len(body), body, b"\r\n")
+            if not more:
+                parts.append(b"0\r\n\r\n")
+            return b"".join(parts)
+        if self._left >= 0:
+            self._left -= len(body)
+            assert self._left >= 0, "the reply is longer than it said"
+            assert more or not self._left, "the reply is shorter than it said"
+        return head + body
+
+    def _finish(self) -> None:
+        self._over = True
+        self._body = b""
+        self._connection.done(self, self._keep)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The application returned; without a whole reply, the connection cannot go on."""
+        self._connection.server.tasks.discard(task)
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("bug", exc_info=error)
+        if self._over:
+            return
+        self._over = True
+        self._connection.give_up(told=self._begun)
+
+
+class _Fault(Exception):
+    """Raised through the parser: the request breaks a limit."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def _split(url: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request target."""
+    if url.startswith(b"/"):
+        path, _, query = url.partition(b"?")
+        return path, query
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        return url, b""
+    return parsed.path or b"/", parsed.query or b""
