@@ -1,0 +1,169 @@
+"""Takes a file: bytes to the blobs first, then the row that names them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from kerwen.base.clock import Clock
+from kerwen.base.errors import Reason, Refused, Unavailable, Unready
+from kerwen.media import store
+from kerwen.media.rules import MediaRules
+from kerwen.media.store import OURS, Media
+from kerwen.storage.blobs import Blob, Blobs
+from kerwen.storage.database import Database, Kind, Tx, retrying
+
+_UNDONE = {Unready.DISK_FULL, Unready.BUSY, Unready.STOPPING}  # surely nothing was committed
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A file that a caller sends: `size` is what it declared in bytes, if it did."""
+
+    account_no: int
+    content_type: str
+    file_name: str | None
+    size: int | None
+    chunks: AsyncIterator[bytes]
+
+
+class Uploads:
+    """Uploads, in one step or into a piece of media that was created before."""
+
+    def __init__(self, db: Database, blobs: Blobs, rules: MediaRules, clock: Clock) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._rules = rules
+        self._clock = clock
+
+    async def upload(self, file: Incoming) -> str:
+        """Stores a file under a fresh media id (128 random bits). # CS #post_matrixmediav3upload
+
+        `Refused`: TOO_LARGE, OVER_QUOTA.
+        """
+        await self._may_upload(file)
+        blob = await self._blobs.put(file.chunks, self._rules.upload_bytes_max)
+        media = self._media(file, blob, secrets.token_urlsafe(16))
+
+        async def write() -> None:
+            async with self._db.write() as tx:
+                await self._take_quota(tx, file.account_no, blob.size)
+                await store.add(tx, media)
+
+        await self._name(blob, write)
+        return media.media_id
+
+    async def fill(self, file: Incoming, media_id: str) -> None:
+        """Stores a file into a created piece of media and wakes those who wait for it.
+
+        `Refused`: NOT_FOUND (never created, or its time is over), FORBIDDEN (another's),
+        CANNOT_OVERWRITE, TOO_LARGE, OVER_QUOTA.
+        # CS #put_matrixmediav3uploadservernamemediaid
+        """
+        async with self._db.read() as snap:
+            self._may_fill(await store.look(snap, OURS, media_id), file.account_no)
+        await self._may_upload(file)
+        blob = await self._blobs.put(file.chunks, self._rules.upload_bytes_max)
+        media = self._media(file, blob, media_id)
+
+        async def write() -> None:
+            async with self._db.write() as tx:
+                self._may_fill(await store.find(tx, OURS, media_id), file.account_no)
+                await self._take_quota(tx, file.account_no, blob.size)
+                await store.fill(tx, media)
+                tx.change(Kind.ACCOUNT, file.account_no)
+
+        await self._name(blob, write)
+
+    def _may_fill(self, media: Media | None, account_no: int) -> None:
+        if media is None or (media.expires_ms or self._clock()) < self._clock():
+            raise Refused(Reason.NOT_FOUND, "Unknown media ID")
+        if media.account_no != account_no:
+            raise Refused(Reason.FORBIDDEN, "This media ID belongs to another user")
+        if media.blob is not None:
+            raise Refused(Reason.CANNOT_OVERWRITE, "Media already uploaded")
+
+    async def _may_upload(self, file: Incoming) -> None:
+        """What can be refused before the first byte is read."""
+        most = self._rules.upload_bytes_max
+        if file.size is not None and file.size > most:
+            raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
+        async with self._db.read() as snap:
+            self._may_use(await store.usage(snap, file.account_no), file.size or 0)
+
+    async def _take_quota(self, tx: Tx, account_no: int, size: int) -> None:
+        self._may_use(await store.use(tx, account_no, size, 1), 0)
+
+    def _may_use(self, usage: store.Usage, more: int) -> None:
+        quota = self._rules.quota if usage.quota is None else usage.quota
+        if usage.bytes + more > quota:
+            raise Refused(Reason.OVER_QUOTA, "Your files would need more room than you have here")
+
+    def _media(self, file: Incoming, blob: Blob, media_id: str) -> Media:
+        return Media(
+            origin=OURS,
+            media_id=media_id,
+            account_no=file.account_no,
+            blob=blob.key,
+            content_type=file.content_type,
+            file_name=file.file_name,
+            size=blob.size,
+            sha256=blob.sha256,
+            created_ms=self._clock(),
+            expires_ms=None,
+        )
+
+    async def _name(self, blob: Blob, write: Callable[[], Awaitable[None]]) -> None:
+        """Writes the row; a blob that surely got none goes at once, else the sweep decides."""
+        try:
+            await retrying(write)
+        except Refused:
+            await self._blobs.delete([blob.key])
+            raise
+        except Unavailable as error:
+            if error.reason in _UNDONE:
+                await self._blobs.delete([blob.key])
+            raise
+
+
+class Creation:
+    """Gives a media id before its file is there."""
+
+    def __init__(self, db: Database, rules: MediaRules, clock: Clock) -> None:
+        self._db = db
+        self._rules = rules
+        self._clock = clock
+
+    async def create(self, account_no: int) -> Media:
+        """A fresh id that its owner may fill until `expires_ms`. # CS #post_matrixmediav1create
+
+        `Refused(LIMIT_EXCEEDED)` while the account owes too many uploads.
+        """
+        now = self._clock()
+        fresh = Media(
+            origin=OURS,
+            media_id=secrets.token_urlsafe(16),
+            account_no=account_no,
+            blob=None,
+            content_type="",
+            file_name=None,
+            size=0,
+            sha256=None,
+            created_ms=now,
+            expires_ms=now + self._rules.pending_ms,
+        )
+
+        async def write() -> None:
+            async with self._db.write() as tx:
+                owed, first_expires_ms = await store.pending(tx, account_no, now)
+                if owed >= self._rules.pending_max:
+                    raise Refused(
+                        Reason.LIMIT_EXCEEDED,
+                        "Too many uploads are pending",
+                        extra={"retry_after_ms": max(1000, first_expires_ms - now)},
+                    )
+                await store.add(tx, fresh)
+
+        await retrying(write)
+        return fresh

@@ -1,0 +1,377 @@
+"""Blobs as files: `ab/cd/abcd…` below one folder, whole or not there at all.
+
+A blob is written to `….part`, synced, renamed and its folder synced; a crash leaves a `.part` or
+a blob that no row names, and the sweep removes both. Everything that can wait for the disk runs
+on a few threads; the bytes of the next chunk arrive while the last one is written and hashed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from kerwen.base import limits
+from kerwen.base.clock import Clock, now_ms
+from kerwen.base.errors import Reason, Refused, Unavailable, Unready
+from kerwen.storage.blobs import CHUNK, KEY, SWEEP_BATCH, Blob, Named, new_key
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_PART = ".part"
+_VECTOR_MAX = 64  # buffers that one writev takes; more are joined first
+_READ_CHUNK = 512 * limits.KIB
+
+
+class Disk:
+    """The calls by which a put changes the disk, so that a test can make each of them fail."""
+
+    def free(self, folder: str) -> int:
+        """Bytes that may still be written here."""
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize
+
+    def make_folder(self, path: str) -> None:
+        os.mkdir(path, 0o700)
+
+    def create(self, path: str) -> int:
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+
+    def write(self, fd: int, parts: list[bytes]) -> int:
+        return os.writev(fd, parts)
+
+    def sync(self, fd: int) -> None:
+        os.fsync(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(old, new)
+
+    def sync_folder(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def remove(self, path: str) -> None:
+        os.unlink(path)
+
+
+class _Incoming:
+    """A blob on its way in. Its methods run on threads; `_lock` keeps a discard behind a write."""
+
+    def __init__(self, disk: Disk, root: str, key: str, reserve: int) -> None:
+        self.key = key
+        self._disk = disk
+        self._root = root
+        self._path = _path(root, key)
+        self._reserve = reserve
+        self._fd = -1
+        self._made = False
+        self._gone = False
+        self._lock = threading.Lock()
+
+    def append(self, parts: list[bytes]) -> None:
+        with self._lock:
+            self._append(parts)
+
+    def finish(self, parts: list[bytes]) -> None:
+        """Writes the last bytes; when it returns, the blob stands under its name, on disk."""
+        with self._lock:
+            self._append(parts)
+            if self._gone:
+                return
+            self._disk.sync(self._fd)
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+            self._disk.rename(self._path + _PART, self._path)
+            self._disk.sync_folder(os.path.dirname(self._path))
+
+    def discard(self) -> None:
+        """Leaves nothing, whatever was done so far."""
+        with self._lock:
+            self._gone = True
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+            if self._made:
+                for path in (self._path + _PART, self._path):
+                    try:
+                        self._disk.remove(path)
+                    except OSError:
+                        pass  # the sweep comes again
+
+    def _append(self, parts: list[bytes]) -> None:
+        if self._gone:
+            return
+        if self._disk.free(self._root) < self._reserve + sum(map(len, parts)):
+            raise OSError(errno.ENOSPC, "the reserve is kept free for the database")
+        if self._fd < 0:
+            self._fd = self._create()
+            self._made = True
+        if not parts:
+            return
+        if len(parts) > _VECTOR_MAX:
+            parts = [b"".join(parts)]
+        wanted = sum(map(len, parts))
+        written = self._disk.write(self._fd, parts)
+        if written < wanted:
+            rest = memoryview(b"".join(parts))
+            while written < wanted:
+                written += self._disk.write(self._fd, [rest[written:]])  # type: ignore[list-item]
+
+    def _create(self) -> int:
+        path = self._path + _PART
+        try:
+            return self._disk.create(path)
+        except FileNotFoundError:
+            outer = os.path.dirname(os.path.dirname(path))
+            for folder in (outer, os.path.dirname(path)):
+                try:
+                    self._disk.make_folder(folder)
+                except FileExistsError:
+                    pass
+                # also if it was there: whoever made it may not have synced it yet
+                self._disk.sync_folder(os.path.dirname(folder))
+            return self._disk.create(path)
+
+
+class _FileReader:
+    """A range of an open file, a chunk at a time."""
+
+    def __init__(self, pool: ThreadPoolExecutor, fd: int, start: int, end: int) -> None:
+        self._pool = pool
+        self._fd = fd
+        self._at = start
+        self._end = end
+        self._lock = threading.Lock()  # a close never hits a file that a thread still reads
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._at >= self._end:
+            raise StopAsyncIteration
+        wanted = min(_READ_CHUNK, self._end - self._at)
+        with _disk_errors():
+            data = await asyncio.wrap_future(self._pool.submit(self._read, wanted))
+        self._at += len(data)
+        return data
+
+    def _read(self, wanted: int) -> bytes:
+        with self._lock:
+            if self._fd < 0:
+                raise OSError(errno.EBADF, "closed")
+            return _read_exactly(self._fd, wanted, self._at)
+
+    def _close(self) -> None:
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    async def aclose(self) -> None:
+        if self._fd >= 0:
+            self._pool.submit(self._close)
+
+
+class FileBlobs:
+    """The `Blobs` of one folder. `reserve` bytes of the disk are never filled by blobs."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        clock: Clock = now_ms,
+        threads: int = 4,
+        reserve: int = limits.DISK_RESERVE,
+        disk: Disk | None = None,
+    ) -> None:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._root = str(root)
+        self._clock = clock
+        self._reserve = reserve
+        self._disk = disk or Disk()
+        self._pool = ThreadPoolExecutor(threads, "kerwen-blob")
+
+    async def put(self, chunks: AsyncIterator[bytes], most: int) -> Blob:
+        incoming = self._incoming()
+        digest = hashlib.sha256()
+        running: list[Future[None]] = []
+        parts: list[bytes] = []
+        held = size = 0
+        try:
+            with _disk_errors():
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > most:
+                        raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
+                    parts.append(chunk)
+                    held += len(chunk)
+                    if held >= CHUNK:
+                        await _all(running)
+                        running = self._both(incoming.append, digest, parts)
+                        parts, held = [], 0
+                await _all(running)
+                await _all(self._both(incoming.finish, digest, parts))
+        except BaseException:
+            await asyncio.shield(self._run(incoming.discard))
+            raise
+        return Blob(incoming.key, size, digest.digest())
+
+    async def put_bytes(self, data: bytes) -> Blob:
+        incoming = self._incoming()
+        digest = hashlib.sha256()
+        try:
+            with _disk_errors():
+                await _all(self._both(incoming.finish, digest, [data]))
+        except BaseException:
+            await asyncio.shield(self._run(incoming.discard))
+            raise
+        return Blob(incoming.key, len(data), digest.digest())
+
+    async def get(self, key: str, start: int, end: int) -> bytes:
+        with _disk_errors():
+            return await self._run(_read_file, _path(self._root, key), start, end)
+
+    async def open(self, key: str, start: int, end: int) -> _FileReader:
+        with _disk_errors():
+            fd = await self._run(_open_checked, _path(self._root, key), end)
+        return _FileReader(self._pool, fd, start, end)
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        paths = [_path(self._root, key) for key in keys]
+        with _disk_errors():
+            await self._run(self._remove, paths)
+
+    async def sweep(self, named: Named, before_ms: int) -> int:
+        removed = 0
+        with _disk_errors():
+            for folder in await self._run(_folders, self._root):
+                keys, parts = await self._run(_old_files, folder, before_ms)
+                for at in range(0, len(keys), SWEEP_BATCH):
+                    batch = keys[at : at + SWEEP_BATCH]
+                    known = await named(batch)
+                    parts += [_path(self._root, key) for key in batch if key not in known]
+                removed += await self._run(self._remove, parts)
+        return removed
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._pool.shutdown)
+
+    def _incoming(self) -> _Incoming:
+        return _Incoming(self._disk, self._root, new_key(self._clock()), self._reserve)
+
+    def _both(
+        self, deed: Callable[[list[bytes]], None], digest: hashlib._Hash, parts: list[bytes]
+    ) -> list[Future[None]]:
+        """Writing and hashing at the same time: neither needs the interpreter's lock."""
+        writing = self._pool.submit(deed, parts)
+        if not parts:
+            return [writing]
+        return [writing, self._pool.submit(_hash, digest, parts)]
+
+    def _remove(self, paths: list[str]) -> int:
+        removed = 0
+        for path in paths:
+            try:
+                self._disk.remove(path)
+                removed += 1
+            except FileNotFoundError:
+                pass
+        return removed
+
+    async def _run(self, deed: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(self._pool.submit(deed, *args, **kwargs))
+
+
+async def _all(futures: list[Future[None]]) -> None:
+    """Waits for all; the first error is told after the others have ended."""
+    for found in await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True):
+        if found is not None:
+            raise found
+
+
+def _hash(digest: hashlib._Hash, parts: list[bytes]) -> None:
+    for part in parts:
+        digest.update(part)
+
+
+def _path(root: str, key: str) -> str:
+    assert KEY.fullmatch(key), "a blob's key is made here"
+    return f"{root}/{key[:2]}/{key[2:4]}/{key}"
+
+
+def _read_exactly(fd: int, wanted: int, offset: int) -> bytes:
+    data = os.pread(fd, wanted, offset)
+    while len(data) < wanted:
+        more = os.pread(fd, wanted - len(data), offset + len(data))
+        if not more:
+            raise OSError(errno.EIO, "the file is shorter than its row says")
+        data += more
+    return data
+
+
+def _read_file(path: str, start: int, end: int) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _read_exactly(fd, end - start, start)
+    finally:
+        os.close(fd)
+
+
+def _open_checked(path: str, end: int) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if os.fstat(fd).st_size < end:
+        os.close(fd)
+        raise OSError(errno.EIO, "the file is shorter than its row says")
+    return fd
+
+
+def _folders(root: str) -> list[str]:
+    """The folders of the second level."""
+    found = []
+    for outer in os.scandir(root):
+        if len(outer.name) == 2 and outer.is_dir(follow_symlinks=False):
+            found += [inner.path for inner in os.scandir(outer.path) if inner.is_dir()]
+    return sorted(found)
+
+
+def _old_files(folder: str, before_ms: int) -> tuple[list[str], list[str]]:
+    """Keys of the whole blobs and paths of the half-written ones; what is not ours stays."""
+    keys, parts = [], []
+    for entry in os.scandir(folder):
+        key = entry.name.removesuffix(_PART)
+        if not KEY.fullmatch(key):
+            continue
+        try:
+            if entry.stat(follow_symlinks=False).st_mtime_ns // 1_000_000 >= before_ms:
+                continue
+        except FileNotFoundError:
+            continue
+        if key == entry.name:
+            keys.append(key)
+        else:
+            parts.append(entry.path)
+    return keys, parts
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """The system's errors in our words."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise Refused(Reason.NOT_FOUND, "Not found") from None
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = Unready.DISK_FULL if full else Unready.DISK_FAULT
+        raise Unavailable(why, 30_000, cause=str(error)) from error
