@@ -46,9 +46,9 @@ class PingBot:
 
     def __init__(self, url: str, name: str) -> None:
         self.name = name
-        state = SharedRooms()
+        self.state = SharedRooms()
         api = HTTPAPI(base_url=url)
-        self.client = Client(api=api, sync_store=MemorySyncStore(), state_store=state)
+        self.client = Client(api=api, sync_store=MemorySyncStore(), state_store=self.state)
         self.client.add_dispatcher(MembershipEventDispatcher)
         self.client.add_event_handler(InternalEventType.INVITE, self._on_invite)
         self.client.add_event_handler(EventType.ROOM_MESSAGE, self._on_message)
@@ -78,7 +78,7 @@ class PingBot:
 
         store = MemoryCryptoStore(self.client.mxid, "secret")
         await store.put_device_id(self.client.device_id)
-        machine = OlmMachine(self.client, store, self.client.state_store)
+        machine = OlmMachine(self.client, store, self.state)
         await machine.load()
         self.client.crypto = machine
         await machine.share_keys()

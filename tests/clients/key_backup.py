@@ -19,27 +19,25 @@ class BackupKey:
     """The private key of a backup."""
 
     def __init__(self, private: str | None = None) -> None:
-        self.decryption = (
-            PkDecryption()
-            if private is None
-            else PkDecryption.from_key(Curve25519SecretKey.from_base64(private))
+        self.secret = (
+            Curve25519SecretKey() if private is None else Curve25519SecretKey.from_base64(private)
         )
 
     @property
     def private(self) -> str:
         """Unpadded base64, as secret storage keeps it."""
-        return self.decryption.key.to_base64()
+        return self.secret.to_base64()
 
     @property
     def public(self) -> str:
         """Unpadded base64, as the backup's `auth_data` says it."""
-        return self.decryption.public_key.to_base64()
+        return self.secret.public_key().to_base64()
 
     def open(self, data: dict[str, str]) -> dict[str, Any]:
         """The session data behind `session_data` of the backup."""
         parts = (from_unpadded(data[part]) for part in ("ciphertext", "mac", "ephemeral"))
         box = Message(*parts)
-        opened: dict[str, Any] = json.loads(self.decryption.decrypt(box))
+        opened: dict[str, Any] = json.loads(PkDecryption.from_key(self.secret).decrypt(box))
         return opened
 
 

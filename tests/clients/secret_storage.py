@@ -48,7 +48,7 @@ def seal(key: bytes, name: str, secret: str) -> dict[str, str]:
     iv[8] &= 0x7F
     aes, mac = _derive(key, name)
     box = _aes_ctr(aes, bytes(iv), secret.encode())
-    return {"iv": unpadded(iv), "ciphertext": unpadded(box), "mac": _mac(mac, box)}
+    return {"iv": unpadded(bytes(iv)), "ciphertext": unpadded(box), "mac": _mac(mac, box)}
 
 
 def unseal(key: bytes, name: str, box: dict[str, str]) -> str:

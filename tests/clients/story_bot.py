@@ -7,6 +7,7 @@ import logging
 import secrets
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import nio
@@ -64,7 +65,7 @@ async def _ping(ayna: NioPerson, bot: PingBot, room_id: str, *, encrypted: bool)
     await ayna.say(room_id, "salam")
     for number in range(3):
         event_id = await ayna.say(room_id, f"!ping {number}")
-        answer = await until(lambda asked=event_id: ayna.reply_to(asked), "the answer")
+        answer = await until(partial(ayna.reply_to, event_id), "the answer")
         assert (answer.sender, answer.body) == (bot.user_id, f"pong {number}")
         assert bool(answer.decrypted) is encrypted
     notices = [

@@ -13,9 +13,9 @@ from pathlib import Path
 import nio
 import pytest
 
-from .cross_signing import device_is_trusted, is_signed_by
+from .cross_signing import Json, device_is_trusted, is_signed_by
 from .key_backup import BackupKey
-from .nio_person import CLIENT, HttpError, Json, NioPerson
+from .nio_person import CLIENT, HttpError, NioPerson
 from .steps import Story, until
 
 PASSWORD = "correct horse battery staple"
