@@ -20,6 +20,10 @@ EVENT_ID_FIELD_MAX = 255
 WRITE_QUEUE_MAX = 10_000  # transactions that wait for their turn
 WRITE_GROUP_MAX = 256  # transactions that share one commit
 TAIL_STATEMENTS_MAX = 4_096  # statements that run at the end of a transaction
+TAIL_BYTES_MAX = 16 * MIB  # their text on PostgreSQL
+LOCK_WAIT_MAX_MS = 2_000  # for a lock of the database
+READ_LINKS_MAX = 12  # connections of one worker to PostgreSQL
+WRITE_LINKS_MAX = 12
 
 # accounts
 LOCALPART_MAX = 64

@@ -31,6 +31,10 @@ class Feed:
         """Adds a follower; they are told in the order in which they were added."""
         self._followers.append(follower)
 
+    def tell(self, pos: int, changes: Sequence[Change]) -> None:
+        """A position of our own is committed: hint it here, and to the other workers."""
+        self.hint(pos, changes)
+
     def hint(self, pos: int, changes: Sequence[Change]) -> None:
         """A position is committed. It is applied when those before it are."""
         if pos <= self.settled:

@@ -6,6 +6,7 @@ written by hand: SQLite would bind it by order of appearance.
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from kerwen.storage.dialect import POSTGRES, SQLITE, Dialect
@@ -13,17 +14,34 @@ from kerwen.storage.dialect import POSTGRES, SQLITE, Dialect
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 _LIST = re.compile(r"\{in_(ints|texts):([a-z_][a-z0-9_]*)\}")
 _TOKEN = re.compile(r"\{([a-z_]+)\}")
+_numbers = itertools.count(1)
 
 
 class Sql:
     """One statement. `lite` and `postgres` are its texts, `names` its parameters in order."""
 
-    __slots__ = ("lists", "lite", "name", "names", "postgres", "text", "uses_pos")
+    __slots__ = (
+        "lists",
+        "lite",
+        "locks",
+        "name",
+        "names",
+        "number",
+        "postgres",
+        "text",
+        "text_lists",
+        "uses_pos",
+    )
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.name = ""
+        self.number = next(_numbers)  # names its prepared form on PostgreSQL
         self.lists = frozenset(m.group(2) for m in _LIST.finditer(text))
+        self.text_lists = frozenset(
+            m.group(2) for m in _LIST.finditer(text) if m.group(1) == "texts"
+        )
+        self.locks = "{for_update}" in text
         self.lite = _expand(text, SQLITE)
         plain = _expand(text, POSTGRES)
         names: list[str] = []

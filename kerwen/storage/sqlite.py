@@ -191,7 +191,7 @@ class _Writing:
 class SqliteDatabase:
     """The `Database` of one process on one file."""
 
-    def __init__(self, path: Path, feed: Feed) -> None:
+    def __init__(self, path: Path, feed: Feed, *, strict: bool = False) -> None:
         self.path = path
         self.free: list[sqlite3.Connection] = []
         self.readers = ThreadPoolExecutor(2, "kerwen-read")

@@ -1,0 +1,3 @@
+"""For all tests: the storage fixtures (`database`, `feed`, `engine`)."""
+
+pytest_plugins = ["tests.storage.engines"]
