@@ -45,6 +45,7 @@ class Reason(enum.Enum):
     THREEPID_UNSUPPORTED = "threepid_unsupported"
     PROFILE_TOO_LARGE = "profile_too_large"
     PROFILE_KEY_TOO_LARGE = "profile_key_too_large"
+    MANAGED_BY_SERVER = "managed_by_server"  # account data that clients may only read
     # rooms
     NOT_IN_ROOM = "not_in_room"
     UNKNOWN_ROOM = "unknown_room"

@@ -12,6 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
+
+from kerwen.base.errors import Reason, Refused
+
 Ruleset = dict[str, list[dict[str, Any]]]
 
 KINDS: Final = ("override", "content", "room", "sender", "underride")
@@ -201,3 +205,164 @@ def _confined_to(kind: str, rule: Mapping[str, Any]) -> str | None:
         if isinstance(pattern, str) and "*" not in pattern and "?" not in pattern:
             return pattern
     return None
+
+
+# --- edits (CS #push-rules-api) ---------------------------------------------------------------
+
+
+def parse_rule(kind: str, rule_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule as a client puts it. Says `INVALID_PARAM`, `MISSING_PARAM` and the like."""
+    check_kind(kind)
+    _check_rule_id(rule_id)
+    rule: dict[str, Any] = {"rule_id": rule_id, "default": False, "enabled": True}
+    if kind in ("override", "underride"):
+        rule["conditions"] = _parse_conditions(body.get("conditions", []))
+    elif kind == "content":
+        pattern = body.get("pattern")
+        if pattern is None:
+            raise Refused(Reason.MISSING_PARAM, "A content rule needs a pattern")
+        rule["pattern"] = _pattern(pattern)
+    rule["actions"] = parse_actions(body.get("actions"))
+    if len(_encoded(rule)) > RULE_BYTES_MAX:
+        raise Refused(Reason.TOO_LARGE, f"A rule may have {RULE_BYTES_MAX} bytes")
+    return rule
+
+
+def parse_actions(actions: object) -> list[Any]:
+    """A list of actions; `dont_notify` and `coalesce` of old are taken out (CS #actions)."""
+    if actions is None:
+        raise Refused(Reason.MISSING_PARAM, "A rule needs actions")
+    if not isinstance(actions, list):
+        raise Refused(Reason.BAD_JSON, "actions must be a list")
+    if len(actions) > ACTIONS_MAX:
+        raise Refused(Reason.INVALID_PARAM, f"A rule may have {ACTIONS_MAX} actions")
+    found = []
+    for action in actions:
+        if action in ("dont_notify", "coalesce"):
+            continue
+        tweak = isinstance(action, dict) and isinstance(action.get("set_tweak"), str)
+        if action != "notify" and not tweak:
+            raise Refused(Reason.INVALID_PARAM, "Unknown action")
+        found.append(action)
+    if len(_encoded(found)) > RULE_BYTES_MAX:
+        raise Refused(Reason.TOO_LARGE, f"A rule may have {RULE_BYTES_MAX} bytes")
+    return found
+
+
+def check_kind(kind: str) -> None:
+    """Says `INVALID_PARAM` for a kind of rule that there is not."""
+    if kind not in KINDS:
+        raise Refused(Reason.INVALID_PARAM, "Unknown kind of push rule")
+
+
+def find_rule(ruleset: Ruleset, kind: str, rule_id: str) -> dict[str, Any]:
+    """A rule of a ruleset. Says `NOT_FOUND`."""
+    check_kind(kind)
+    for rule in ruleset[kind]:
+        if rule["rule_id"] == rule_id:
+            return rule
+    raise Refused(Reason.NOT_FOUND, "The push rule was not found")
+
+
+def put_rule(
+    ruleset: Ruleset,
+    kind: str,
+    rule: dict[str, Any],
+    before: str | None = None,
+    after: str | None = None,
+) -> None:
+    """Adds a rule or changes it: next above `before`, or next below `after`, or where it was, or
+    first of its owner's. A changed rule stays enabled or disabled. Says `INVALID_PARAM`.
+    """
+    rules = ruleset[kind]
+    old = next((r for r in rules if r["rule_id"] == rule["rule_id"]), None)
+    if old is None and sum(len(ruleset[k]) for k in KINDS) >= RULES_MAX:
+        raise Refused(Reason.OVER_QUOTA, f"There may be {RULES_MAX} push rules")
+    if old is not None:
+        rule = {**rule, "enabled": old.get("enabled", True)}
+    anchor = after if before is None else before
+    if anchor is None:
+        if old is not None:
+            rules[rules.index(old)] = rule
+        else:
+            rules.insert(_first_own(rules), rule)
+        return
+    at = _anchor(rules, anchor)
+    if old is rules[at]:
+        rules[at] = rule  # a rule cannot be beside itself: it stays
+        return
+    beside = rules[at]
+    if old is not None:
+        rules.remove(old)
+    at = rules.index(beside)
+    rules.insert(at if before is not None else at + 1, rule)
+
+
+def delete_rule(ruleset: Ruleset, kind: str, rule_id: str) -> None:
+    """Takes a rule away. Says `NOT_FOUND`; default rules are not for taking (`INVALID_PARAM`)."""
+    rule = find_rule(ruleset, kind, rule_id)
+    if rule_id.startswith("."):
+        raise Refused(Reason.INVALID_PARAM, "Server-default rules cannot be deleted")
+    ruleset[kind].remove(rule)
+
+
+def _anchor(rules: list[dict[str, Any]], rule_id: str) -> int:
+    if rule_id.startswith("."):
+        raise Refused(Reason.INVALID_PARAM, "before/after must name a rule of one's own")
+    for at, rule in enumerate(rules):
+        if rule["rule_id"] == rule_id:
+            return at
+    raise Refused(Reason.INVALID_PARAM, "before/after rule not found")
+
+
+def _check_rule_id(rule_id: str) -> None:
+    if rule_id.startswith("."):
+        raise Refused(Reason.INVALID_PARAM, "Rule ids that begin with a dot are the server's")
+    if not rule_id or len(rule_id.encode(errors="replace")) > RULE_ID_MAX:
+        raise Refused(Reason.INVALID_PARAM, f"A rule id has 1 to {RULE_ID_MAX} bytes")
+    if "/" in rule_id or "\\" in rule_id:
+        raise Refused(Reason.INVALID_PARAM, "A rule id holds no slash or backslash")
+
+
+def _pattern(pattern: object) -> str:
+    if not isinstance(pattern, str):
+        raise Refused(Reason.BAD_JSON, "pattern must be a string")
+    if len(pattern) > PATTERN_MAX:
+        raise Refused(Reason.INVALID_PARAM, f"A pattern may have {PATTERN_MAX} characters")
+    return pattern
+
+
+def _parse_conditions(conditions: object) -> list[dict[str, Any]]:
+    """Known kinds must be well-formed; unknown ones are kept, and never hold."""
+    if not isinstance(conditions, list):
+        raise Refused(Reason.BAD_JSON, "conditions must be a list")
+    if len(conditions) > CONDITIONS_MAX:
+        raise Refused(Reason.INVALID_PARAM, f"A rule may have {CONDITIONS_MAX} conditions")
+    for condition in conditions:
+        if not isinstance(condition, dict) or not isinstance(condition.get("kind"), str):
+            raise Refused(Reason.BAD_JSON, "A condition is an object with a kind")
+        for name in _NEEDED.get(condition["kind"], ()):
+            if name not in condition:
+                raise Refused(Reason.MISSING_PARAM, f"{condition['kind']} needs {name}")
+        for name in ("key", "pattern", "is"):
+            if name in condition:
+                _pattern(condition[name])
+        if isinstance(condition.get("value"), (dict, list, float)):
+            raise Refused(Reason.INVALID_PARAM, "value must be a string, integer, boolean or null")
+    return conditions
+
+
+_NEEDED: Final[dict[str, tuple[str, ...]]] = {
+    "event_match": ("key", "pattern"),
+    "event_property_is": ("key", "value"),
+    "event_property_contains": ("key", "value"),
+    "room_member_count": ("is",),
+    "sender_notification_permission": ("key",),
+}
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        raise Refused(Reason.BAD_JSON, "That is not JSON") from None

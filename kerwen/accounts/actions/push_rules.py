@@ -1,0 +1,168 @@
+"""Push rules of people: the edits, and the compiled rules in memory that events are held to."""
+
+# CS #push-rules
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kerwen.accounts import account_data_store as store
+from kerwen.rooms import push_rules, push_ruleset
+from kerwen.rooms.push_ruleset import Ruleset
+from kerwen.storage.database import Change, Database, Kind
+from kerwen.storage.feed import Feed
+
+COMPILED_MAX: Final = 50_000  # people whose rules stay in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A person's compiled rules. `rooms`: where they differ from the default ones in what they
+    count; None: everywhere, empty: nowhere.
+    """
+
+    compiled: push_rules.Compiled
+    rooms: frozenset[str] | None
+
+    def individual_in(self, room_id: str) -> bool:
+        """Whether events of a room must be evaluated for this person alone."""
+        return self.rooms is None or room_id in self.rooms
+
+
+class PushRules:
+    """Compiled rules by account, in bounded memory; a tell of account data drops them."""
+
+    __slots__ = ("_db", "_kept", "_reading", "_stale")
+
+    def __init__(self, db: Database, feed: Feed) -> None:
+        self._db = db
+        self._kept: OrderedDict[int, Rules] = OrderedDict()
+        self._reading = 0
+        self._stale: set[int] = set()  # told while somebody reads: the read may be old
+        feed.follow(self._told)
+
+    async def of(self, account_no: int) -> Rules:
+        """The rules of one account."""
+        found = self._kept.get(account_no)
+        if found is not None:
+            self._kept.move_to_end(account_no)
+            return found
+        return (await self.of_many((account_no,)))[account_no]
+
+    async def of_many(self, account_nos: Iterable[int]) -> dict[int, Rules]:
+        """The rules of many; one statement for all that memory does not hold."""
+        found: dict[int, Rules] = {}
+        missing = []
+        kept = self._kept
+        for account_no in account_nos:
+            rules = kept.get(account_no)
+            if rules is None:
+                missing.append(account_no)
+            else:
+                found[account_no] = rules
+        if missing:
+            found.update(await self._read(missing))
+        return found
+
+    async def individual(self, room_id: str, account_nos: Iterable[int]) -> dict[int, Rules]:
+        """Those of a room's members whose own rules matter there; all others hear what
+        `push_rules.for_everyone` says, unless the event singles them out.
+        """
+        everyone = await self.of_many(account_nos)
+        return {no: rules for no, rules in everyone.items() if rules.individual_in(room_id)}
+
+    async def _read(self, missing: Sequence[int]) -> dict[int, Rules]:
+        self._reading += 1
+        try:
+            async with self._db.read() as snap:
+                rows = await store.push_rulesets(snap, missing)
+        finally:
+            self._reading -= 1
+        found = {no: _compiled(user_id, ruleset) for no, user_id, ruleset in rows}
+        for account_no, rules in found.items():
+            if account_no not in self._stale:
+                self._kept[account_no] = rules
+        if not self._reading:
+            self._stale.clear()
+        while len(self._kept) > COMPILED_MAX:
+            self._kept.popitem(last=False)
+        return found
+
+    def _told(self, pos: int, changes: Sequence[Change]) -> None:
+        for kind, subject, _ in changes:
+            if kind == Kind.JUMP:
+                self._kept.clear()
+            elif kind == Kind.ACCOUNT_DATA:
+                self._kept.pop(subject, None)
+                if self._reading:
+                    self._stale.add(subject)
+
+
+def _compiled(user_id: str, ruleset: Ruleset | None) -> Rules:
+    if ruleset is None:
+        return Rules(push_rules.compile_default(user_id), frozenset())
+    return Rules(
+        push_rules.compile(ruleset, user_id), push_ruleset.individual_rooms(ruleset, user_id)
+    )
+
+
+class EditPushRules:
+    """Reads and changes the rulesets of people."""
+
+    __slots__ = ("_db",)
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def all(self, account_no: int) -> Ruleset:
+        """The whole ruleset."""
+        async with self._db.read() as snap:
+            return (await store.push_ruleset(snap, account_no))[1]
+
+    async def one(self, account_no: int, kind: str, rule_id: str) -> dict[str, Any]:
+        """One rule. Says `NOT_FOUND`."""
+        push_ruleset.check_kind(kind)
+        return push_ruleset.find_rule(await self.all(account_no), kind, rule_id)
+
+    async def put(
+        self,
+        account_no: int,
+        kind: str,
+        rule: dict[str, Any],
+        before: str | None,
+        after: str | None,
+    ) -> None:
+        """Adds or changes a rule of `push_ruleset.parse_rule`."""
+        await self._edit(
+            account_no, lambda rules: push_ruleset.put_rule(rules, kind, rule, before, after)
+        )
+
+    async def delete(self, account_no: int, kind: str, rule_id: str) -> None:
+        """Takes a rule away."""
+        await self._edit(account_no, lambda rules: push_ruleset.delete_rule(rules, kind, rule_id))
+
+    async def set_enabled(self, account_no: int, kind: str, rule_id: str, enabled: bool) -> None:
+        """Enables or disables a rule, also a default one."""
+        await self._set(account_no, kind, rule_id, "enabled", enabled)
+
+    async def set_actions(
+        self, account_no: int, kind: str, rule_id: str, actions: list[Any]
+    ) -> None:
+        """Sets what a rule does, also a default one."""
+        await self._set(account_no, kind, rule_id, "actions", actions)
+
+    async def _set(self, account_no: int, kind: str, rule_id: str, name: str, value: Any) -> None:
+        def edit(ruleset: Ruleset) -> None:
+            push_ruleset.find_rule(ruleset, kind, rule_id)[name] = value
+
+        await self._edit(account_no, edit)
+
+    async def _edit(self, account_no: int, edit: Callable[[Ruleset], None]) -> None:
+        async with self._db.write() as tx:
+            await store.lock(tx, account_no)
+            ruleset = (await store.push_ruleset(tx, account_no))[1]
+            edit(ruleset)
+            store.set_push_ruleset(tx, account_no, ruleset)
