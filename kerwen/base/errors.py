@@ -64,6 +64,7 @@ class Reason(enum.Enum):
     OVER_QUOTA = "over_quota"
     NOT_YET_UPLOADED = "not_yet_uploaded"
     CANNOT_OVERWRITE = "cannot_overwrite"
+    CANNOT_THUMBNAIL = "cannot_thumbnail"
     # vault
     VAULT_CLOSED = "vault_closed"
     BOX_DAMAGED = "box_damaged"
