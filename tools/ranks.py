@@ -53,7 +53,7 @@ class Ranks(Contract):
             impure = imported in self.impure and mine <= self.pure_rank and mine > 0
             return "a pure file gets time, chance and the world as arguments" if impure else ""
         theirs = _rank(table, imported)
-        if theirs < mine or _home(importer) == _home(imported) and theirs <= mine:
+        if theirs < mine or (_home(importer) == _home(imported) and theirs <= mine):
             return ""
         return f"rank {mine:g} imports rank {theirs:g}"
 

@@ -22,7 +22,7 @@ NODE_MAJOR = 20
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (whoever runs this may have an older one)
         stop(f"Python 3.11 or later is needed; this is {sys.version.split()[0]}")
     stage = sys.argv[1] if len(sys.argv) > 1 else "all"
     if is_done(stage):
