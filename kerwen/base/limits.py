@@ -22,6 +22,9 @@ WRITE_GROUP_MAX = 256  # transactions that share one commit
 TAIL_STATEMENTS_MAX = 4_096  # statements that run at the end of a transaction
 TAIL_BYTES_MAX = 16 * MIB  # their text on PostgreSQL
 LOCK_WAIT_MAX_MS = 2_000  # for a lock of the database
+WAL_KEPT_MAX = 64 * MIB  # SQLite's log is cut back to this once it was copied
+READ_SNAPSHOTS_MAX = 256  # open at a time on SQLite
+LONG_READ_MAX_MS = 60_000  # one statement on a reader thread
 READ_LINKS_MAX = 12  # connections of one worker to PostgreSQL
 WRITE_LINKS_MAX = 12
 

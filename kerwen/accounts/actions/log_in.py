@@ -1,0 +1,167 @@
+"""Logs in: by password, app password or log-in token; makes a session.
+
+# CS #legacy-login
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from kerwen.accounts.actions.open_session import (
+    OpenSession,
+    Session,
+    TokenPair,
+    check_device_id,
+    device_name_of,
+)
+from kerwen.accounts.actions.prove import Prove
+from kerwen.accounts.actions.vaults import Vaults, hand_on, password_slot
+from kerwen.accounts.address import user_id_of
+from kerwen.accounts.store import accounts, tokens
+from kerwen.accounts.store.accounts import Account
+from kerwen.accounts.tokens import (
+    SECRET_BYTES,
+    TokenKind,
+    app_password_typed,
+    slot_key,
+    token_hash,
+    token_text,
+)
+from kerwen.base.clock import Clock, now_ms
+from kerwen.base.errors import Reason, Refused
+from kerwen.storage.database import Database, Tx
+from kerwen.vault.slots import SlotKind
+from kerwen.vault.store import Secret
+
+LOGIN_TOKEN_LIFE_MS = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceWanted:
+    """The device that a log-in is for."""
+
+    device_id: str | None = None
+    name: str | None = None
+    refreshable: bool = False
+    address: str = ""
+
+
+class LogIn:
+    """Makes sessions for those who prove who they are."""
+
+    def __init__(
+        self,
+        db: Database,
+        domain: str,
+        prove: Prove,
+        sessions: OpenSession,
+        vaults: Vaults,
+        clock: Clock = now_ms,
+    ) -> None:
+        self._db = db
+        self._domain = domain
+        self._prove = prove
+        self._sessions = sessions
+        self._vaults = vaults
+        self._clock = clock
+
+    async def by_password(
+        self, localpart: str | None, password: str, device: DeviceWanted
+    ) -> Session:
+        """`localpart` None: nobody of ours; `Refused(WRONG_PASSWORD)`, `ACCOUNT_LOCKED`."""
+        check_device_id(device.device_id)
+        typed = app_password_typed(password)
+        if typed is not None and localpart is not None:
+            session = await self._by_app_password(localpart, typed, device)
+            if session is not None:
+                return session
+        account, keys = await self._prove.password(localpart, password)
+        return await self._open(account, password_slot(keys.slot), device)
+
+    async def _by_app_password(
+        self, localpart: str, typed: str, device: DeviceWanted
+    ) -> Session | None:
+        async with self._db.read() as snap:
+            account = await accounts.by_localpart(snap, localpart)
+            found = await tokens.app_password(snap, token_hash(typed))
+        if found is None or account is None or found[1] != account.account_no:
+            return None
+        shown: Secret = (SlotKind.APP_PASSWORD, str(found[0]), slot_key(typed))
+        return await self._open(account, shown, device)
+
+    async def _open(self, account: Account, shown: Secret, device: DeviceWanted) -> Session:
+        check_may_enter(account)
+        pair = await self._sessions.draw(device.refreshable)
+        device_no = await self._sessions.fresh_device_no()
+        async with self._db.write() as tx:
+            current = await accounts.by_no(tx, account.account_no)
+            if current is None or not current.active:
+                raise Refused(Reason.WRONG_PASSWORD, "Wrong name or password")
+            if shown[0] == SlotKind.APP_PASSWORD:
+                await tokens.use_app_password(tx, int(shown[1]), self._clock())
+            return await self._session(tx, account, shown, device, pair, device_no)
+
+    async def _session(
+        self,
+        tx: Tx,
+        account: Account,
+        shown: Secret,
+        device: DeviceWanted,
+        pair: TokenPair,
+        device_no: int,
+    ) -> Session:
+        account_no = account.account_no
+        session = await self._sessions.open(
+            tx,
+            account_no,
+            user_id_of(account.localpart, self._domain),
+            device_no,
+            check_device_id(device.device_id),
+            device_name_of(device.name),
+            device.address,
+            pair,
+        )
+        await hand_on(self._vaults, tx, account_no, shown, pair.secrets())
+        return session
+
+    async def by_token(self, token: str, device: DeviceWanted) -> Session:
+        """Uses up a log-in token (CS #token-based)."""
+        check_device_id(device.device_id)
+        pair = await self._sessions.draw(device.refreshable)
+        device_no = await self._sessions.fresh_device_no()
+        async with self._db.write() as tx:
+            found = await tokens.take_login(tx, token_hash(token))
+            if found is None or found[2] <= self._clock():
+                raise Refused(Reason.FORBIDDEN, "The log-in token is not valid")
+            token_no, account_no, _ = found
+            account = await accounts.by_no(tx, account_no)
+            if account is None or not account.active:
+                raise Refused(Reason.FORBIDDEN, "The log-in token is not valid")
+            check_may_enter(account)
+            shown: Secret = (SlotKind.CODE, _login_ref(token_no), slot_key(token))
+            session = await self._session(tx, account, shown, device, pair, device_no)
+            await self._vaults.drop_slot(tx, account_no, SlotKind.CODE, _login_ref(token_no))
+            return session
+
+    async def give_token(self, account_no: int, password_key: bytes) -> tuple[str, int]:
+        """A token for one log-in of another client, and its life in ms (CS #get_login_token)."""
+        token = token_text(TokenKind.LOGIN, secrets.token_bytes(SECRET_BYTES))
+        token_no = await self._db.take_id("login_token")
+        async with self._db.write() as tx:
+            await tokens.add_login(
+                tx, token_no, token_hash(token), account_no, self._clock() + LOGIN_TOKEN_LIFE_MS
+            )
+            code: Secret = (SlotKind.CODE, _login_ref(token_no), slot_key(token))
+            await hand_on(self._vaults, tx, account_no, password_slot(password_key), [code])
+        return token, LOGIN_TOKEN_LIFE_MS
+
+
+def _login_ref(token_no: int) -> str:
+    return f"login-{token_no}"  # OAuth codes are slots of the same kind
+
+
+def check_may_enter(account: Account) -> None:
+    """A locked account gives no new sessions (CS #account-locking)."""
+    if account.locked:
+        raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")
