@@ -20,6 +20,8 @@ import uvloop
 
 from kerwen.base.config import PORTS
 
+pytest_plugins = ["tests.storage.engines"]  # `database` on both engines, `feed`
+
 START_S = 30
 STOP_S = 10
 KERWEN = str(Path(sys.executable).with_name("kerwen"))

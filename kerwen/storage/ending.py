@@ -58,7 +58,8 @@ class Ending:
 
     def items(self) -> str:
         """The changes as the feed stores them."""
-        return "[" + ",".join(["[%d,%d,%d]" % change for change in self._changes]) + "]"
+        parts = [f"[{kind},{subject},{ref}]" for kind, subject, ref in self._changes]
+        return "[" + ",".join(parts) + "]"
 
     def changes(self) -> list[Change]:
         """The changes as they are told."""

@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kerwen.storage.database import Change
+from kerwen.storage.database import Change, Kind
 
 Follower = Callable[[int, Sequence[Change]], None]
 """Told every settled position with its changes, in order, in the loop; must be quick."""
+
+
+def settled_at(pos: int, changes: Sequence[Sequence[int]]) -> int:
+    """Where the feed stands once a row is applied: a jump leaves the numbers after it unused."""
+    if changes and changes[0][0] == Kind.JUMP:
+        return changes[0][2] - 1
+    return pos
 
 
 class Feed:
