@@ -38,7 +38,7 @@ def write(uv: Path, home: Path, name: str, needs: list[str], within: Path | None
     source.write_text("\n".join(needs) + "\n")
     target = ROOT / "requirements" / f"{name}.txt"
     command = [uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes"]
-    command += ["--python-version", "3.11", "--no-header", "--no-annotate"]
+    command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--no-build"]
     command += ["--default-index", INDEX, "--no-config", "-o", target, source]
     if within is not None:
         command += ["--constraint", within]

@@ -94,7 +94,7 @@ def run_venv() -> bool:
 def install(*what: str) -> None:
     say("installing " + " ".join(w for w in what if not w.startswith("-")))
     done = subprocess.run(
-        [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what],
+        [PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *what],
         check=False,
     )
     if done.returncode:
