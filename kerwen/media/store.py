@@ -228,6 +228,11 @@ async def add_thumbnail(tx: Tx, media: Media, made: Thumbnail) -> bool:
     )
 
 
+async def remove_thumbnails(tx: Tx, origin: str, media_id: str) -> None:
+    """Removes the rows of all thumbnails of a piece."""
+    await tx.run(_REMOVE_THUMBNAILS, origin=origin, media_id=media_id)
+
+
 async def named(snap: Snap, keys: Sequence[str]) -> set[str]:
     """Which of these blobs a row names."""
     return {row[0] for row in await snap.all(_NAMED, keys=keys)}

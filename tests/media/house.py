@@ -14,6 +14,7 @@ from kerwen.api.client.media import MediaApi
 from kerwen.api.http import App, Caller, Cost, Router
 from kerwen.base.errors import Reason, Refused
 from kerwen.media.rules import MediaRules
+from kerwen.media.thumbnailer import Thumbnailer
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.blobs_files import FileBlobs
 from kerwen.storage.feed import Feed
@@ -66,7 +67,12 @@ class Time:
 
 class House:
     def __init__(
-        self, folder: Path, *, blobs: Blobs | None = None, rules: MediaRules | None = None
+        self,
+        folder: Path,
+        *,
+        blobs: Blobs | None = None,
+        rules: MediaRules | None = None,
+        thumbnailer: Thumbnailer | None = None,
     ) -> None:
         self.folder = folder
         self.clock = Time()
@@ -74,10 +80,20 @@ class House:
         self.feed = Feed()
         self.db = SqliteDatabase(folder / "kerwen.db", self.feed)
         self.blobs = blobs or FileBlobs(folder / "blobs", clock=self.clock)
-        self.api = MediaApi(self.db, self.blobs, self.feed, DOMAIN, rules=rules, clock=self.clock)
+        self.thumbnailer = thumbnailer or Thumbnailer()
+        self.api = MediaApi(
+            self.db,
+            self.blobs,
+            self.feed,
+            DOMAIN,
+            self.thumbnailer,
+            rules=rules,
+            clock=self.clock,
+        )
         self.app = App(Router(self.api.routes()), Tokens(), NoLimiter())
 
     async def close(self) -> None:
+        await self.thumbnailer.close()
         await self.db.close()
         await self.blobs.close()
 

@@ -15,6 +15,7 @@ from kerwen.base.errors import Reason, Refused
 from kerwen.media.actions.delete import Deletion
 from kerwen.media.actions.download import Downloads, NoRemoteMedia, RemoteMedia
 from kerwen.media.actions.quota import Quota
+from kerwen.media.actions.thumbnail import Thumbnails
 from kerwen.media.actions.upload import Creation, Incoming, Uploads
 from kerwen.media.arrivals import Arrivals
 from kerwen.media.content_type import declared
@@ -23,6 +24,8 @@ from kerwen.media.mxc import mxc
 from kerwen.media.ranges import Unsatisfiable, matches, wanted_range
 from kerwen.media.rules import MediaRules
 from kerwen.media.store import Media
+from kerwen.media.thumbnail_sizes import Variant, variant
+from kerwen.media.thumbnailer import Thumbnailer
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
@@ -57,6 +60,7 @@ class MediaApi:
         blobs: Blobs,
         feed: Feed,
         domain: str,
+        thumbnailer: Thumbnailer,
         *,
         rules: MediaRules | None = None,
         remote: RemoteMedia | None = None,
@@ -71,6 +75,7 @@ class MediaApi:
         self._downloads = Downloads(
             db, domain, Arrivals(feed), remote or NoRemoteMedia(), rules, clock
         )
+        self._thumbnails = Thumbnails(db, blobs, thumbnailer)
         self._deletion = Deletion(db, blobs, domain)
         self._quota = Quota(db, rules)
 
@@ -83,6 +88,7 @@ class MediaApi:
         lines: list[tuple[str, str, Any, dict[str, Any]]] = [
             ("GET", f"{client}/download/{name}", self.download, {}),
             ("GET", f"{client}/download/{name}/{{fileName}}", self.download, {}),
+            ("GET", f"{client}/thumbnail/{name}", self.thumbnail, {}),
             ("GET", f"{client}/config", self.config, {}),
             ("GET", f"{client}/preview_url", self.preview, {}),
             ("POST", f"{media}/v1/create", self.create, _WRITE),
@@ -96,6 +102,7 @@ class MediaApi:
                 ("PUT", f"{old}/upload/{name}", self.fill, _WRITE | _STREAM),
                 ("GET", f"{old}/download/{name}", self.download_legacy, _OPEN),
                 ("GET", f"{old}/download/{name}/{{fileName}}", self.download_legacy, _OPEN),
+                ("GET", f"{old}/thumbnail/{name}", self.thumbnail_legacy, _OPEN),
                 ("GET", f"{old}/config", self.config, {}),
                 ("GET", f"{old}/preview_url", self.preview, {}),
             ]
@@ -143,6 +150,24 @@ class MediaApi:
             request.params["serverName"], request.params["mediaId"]
         )
         return await self._serve(request, media, name)
+
+    async def thumbnail(self, request: Request) -> Reply:
+        """GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}"""
+        wanted = _wanted(request)
+        media = await self._downloads.visible_to_users(
+            request.params["serverName"],
+            request.params["mediaId"],
+            request.int_query("timeout_ms", _WAIT_MS, 0, limits.UPLOAD_WAIT_MAX_MS),
+        )
+        return await self._serve_thumbnail(request, media, wanted)
+
+    async def thumbnail_legacy(self, request: Request) -> Reply:
+        """GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}"""
+        wanted = _wanted(request)
+        media = await self._downloads.visible_to_anyone(
+            request.params["serverName"], request.params["mediaId"]
+        )
+        return await self._serve_thumbnail(request, media, wanted)
 
     async def config(self, request: Request) -> dict[str, int]:
         """GET /_matrix/client/v1/media/config"""
@@ -195,6 +220,24 @@ class MediaApi:
             ],
         )
 
+    async def _serve_thumbnail(self, request: Request, media: Media, wanted: Variant) -> Reply:
+        made = await self._thumbnails.thumbnail(media, wanted)
+        assert media.sha256 is not None
+        etag = f'"{urlsafe_b64encode(media.sha256[:18]).decode()}.{made.variant}"'
+        name = "thumbnail." + made.content_type.removeprefix("image/")
+        return await self._serve_blob(
+            request,
+            made.blob,
+            made.size,
+            etag,
+            [
+                *SAFE_HEADERS,
+                (b"etag", etag.encode()),
+                (b"content-type", made.content_type.encode()),
+                (b"content-disposition", disposition(made.content_type, name)),
+            ],
+        )
+
     async def _serve_blob(
         self, request: Request, key: str, size: int, etag: str, headers: Headers
     ) -> Reply:
@@ -230,6 +273,20 @@ def _incoming(request: Request) -> Incoming:
         file_name=file_name(request.query("filename")),
         size=int(length) if length is not None and length.isdigit() else None,
         chunks=request.chunks(),
+    )
+
+
+def _wanted(request: Request) -> Variant:
+    request.need_query("width")
+    request.need_query("height")
+    method = request.query("method", "scale")
+    if method not in ("crop", "scale"):
+        raise Refused(Reason.INVALID_PARAM, "method must be crop or scale")
+    return variant(
+        request.int_query("width", 0, 1, limits.THUMBNAIL_SIDE_MAX),
+        request.int_query("height", 0, 1, limits.THUMBNAIL_SIDE_MAX),
+        crop=method == "crop",
+        animated=request.bool_query("animated"),
     )
 
 

@@ -18,11 +18,12 @@ create table media_thumbnail (
     origin TEXT not null,
     media_id TEXT not null,
     variant TEXT not null,          -- width x height, method, animated or not
-    blob TEXT not null unique,
+    blob TEXT not null,             -- the image's own where it is small already
     content_type TEXT not null,
     size BIGINT not null,
     primary key (origin, media_id, variant)
 ) {without_rowid};
+create index media_thumbnail_by_blob on media_thumbnail (blob);
 create table media_usage (
     account_no {id},
     bytes BIGINT not null,
