@@ -196,10 +196,8 @@ def _check_federate(event: Event, create: Event) -> None:
 
 
 def _check_aliases(event: Event) -> None:
-    if event.state_key is None:
-        _refuse("An aliases event needs a state key")
-    if event.state_key != event.server:
-        _refuse("The aliases are of another server")
+    if event.state_key != event.server:  # a missing state key is none of a server either
+        _refuse("The aliases are not those of the sender's server")
 
 
 # --- m.room.member ------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.signing import SigningKey, sign_json
 from kerwen.rooms import auth
-from kerwen.rooms.build import add_signature
+from kerwen.rooms.build import add_signature, sign_template
 from kerwen.rooms.event import parse_pdu
 
 from .forge import ALICE, BOB, CAROL, MOD, VERSIONS, Forge, from_to, key_of
@@ -165,6 +165,15 @@ def test_a_public_join_may_name_an_authorizer_but_its_server_must_sign():
     assert ("m.room.member", MOD) in auth.auth_types_of(event)
 
 
+def test_required_signers():
+    room = Forge("12").furnish()
+    assert auth.required_signers(room.make(BOB, "m.room.message", {})) == {"b.test"}
+    invite = room.make(BOB, "m.room.member", {"membership": "invite"}, CAROL)
+    assert auth.required_signers(invite) == {"b.test"}
+    old = Forge("7").furnish("public")
+    assert auth.required_signers(restricted_join(old, MOD)) == {"b.test"}
+
+
 def test_authorizer_that_is_no_user_id():
     room = Forge("12").furnish("restricted")
     content = {"membership": "join", "join_authorised_via_users_server": 7}
@@ -225,6 +234,13 @@ def test_third_party_invite(version, keys_in):
     assert [room.allows(event) for event in bad] == [False] * len(bad)
     room.member(BOB, "ban", sender=ALICE)
     assert not room.allows(address_invite(room))
+
+
+def test_third_party_invite_that_cannot_be_encoded():
+    room = room_with_offer("5")
+    pdu = address_invite(room).pdu()
+    pdu["content"]["third_party_invite"]["signed"]["x"] = 2**70  # rooms of version 5 take it
+    assert not room.allows(sign_template(pdu, room.version, key_of("a.test"), "a.test"))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -434,6 +450,27 @@ FORMATS = [
 @pytest.mark.parametrize(("content", "before", "after"), FORMATS)
 def test_power_level_formats(version, content, before, after):
     room = Forge(version).furnish()
+    event = room.make(ALICE, "m.room.power_levels", content, "")
+    assert room.allows(event) is (after if version in from_to(10) else before)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("content", "before", "after"),
+    [
+        ({}, True, True),
+        ({"ban": 2000}, True, True),
+        ({"ban": "50"}, True, False),
+        ({"invite": "many"}, True, False),
+        ({"events": {"x": "10"}}, True, False),
+        ({"notifications": []}, True, False),
+        ({"users": {"bob": 10}}, False, False),
+        ({"users": {BOB: None}}, False, False),
+    ],
+)
+def test_first_power_levels(version, content, before, after):
+    room = Forge(version)
+    room.member(ALICE, "join")
     event = room.make(ALICE, "m.room.power_levels", content, "")
     assert room.allows(event) is (after if version in from_to(10) else before)
 

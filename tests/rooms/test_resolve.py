@@ -13,10 +13,11 @@ from kerwen.base.ask import ask, ask_now
 from kerwen.base.errors import Reason, Refused
 from kerwen.rooms import resolve as res
 from kerwen.rooms.auth import JOIN_RULES, POWER_LEVELS, check_auth
+from kerwen.rooms.build import sign_template
 from kerwen.rooms.event import stored_event
 from kerwen.rooms.resolve import AuthLinks, Events, answer_from, resolve
 
-from .forge import ALICE, BOB, CAROL, MOD, Forge
+from .forge import ALICE, BOB, CAROL, MOD, Forge, key_of
 from .plain_resolve import plain_resolve
 
 TOPIC = ("m.room.topic", "")
@@ -225,6 +226,32 @@ def test_events_that_nobody_has(version):
     assert ask_now(resolve(room.version, [one, two]), answer_from(room.events)) == one
     one, two = {("x", ""): "$a"}, {("x", ""): "$b"}
     assert ask_now(resolve(room.version, [one, two]), answer_from({})) == {}
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+def test_unconflicted_levels_that_nobody_has(version):
+    room = talk(version)
+    one, two = ids(room.state), ids(room.state)
+    one[POWER_LEVELS] = two[POWER_LEVELS] = "$gone"
+    topic = room.make(ALICE, "m.room.topic", {}, "")
+    room.events[topic.event_id] = topic
+    two[TOPIC] = topic.event_id
+    outcome = ask_now(resolve(room.version, [one, two]), answer_from(room.events))
+    assert outcome == two
+
+
+@every_version
+def test_a_message_among_the_auth_events(version):
+    """What a hostile server can write: an event that is no state in an auth chain."""
+    room = talk(version)
+    message = room.make(BOB, "m.room.message", {})
+    honest = room.make(BOB, "m.room.member", {"membership": "join", "displayname": "B"}, BOB)
+    pdu = {**honest.pdu(), "auth_events": [*honest.auth_events, message.event_id]}
+    hostile = sign_template(pdu, room.version, key_of("b.test"), "b.test")
+    room.events |= {e.event_id: e for e in (message, hostile)}
+    two = ids(room.state) | {hostile.key: hostile.event_id}
+    maps = [ids(room.state), two]
+    assert ask_now(resolve(room.version, maps), answer_from(room.events)) == two
 
 
 # --- questions ----------------------------------------------------------------------------
