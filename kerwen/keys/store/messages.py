@@ -1,0 +1,87 @@
+"""Messages that wait for devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kerwen.keys.to_device import Delivery
+from kerwen.storage.database import Kind, Snap, Tx
+from kerwen.storage.sql import sql
+
+_TAIL_ROWS = 200  # more messages, or more bytes, go by the staging table
+_TAIL_BYTES = 256 * 1024
+
+_ADD = sql("insert into to_device (device_no, pos, n, body) values (:device_no, :pos, :n, :body)")
+_STAGE = sql(
+    "insert into to_device_staged (batch, device_no, n, body)"
+    " values (:batch, :device_no, :n, :body)"
+)
+_PUBLISH = sql(
+    "insert into to_device (device_no, pos, n, body)"
+    " select device_no, :pos, n, body from to_device_staged where batch = :batch"
+)
+_UNSTAGE = sql("delete from to_device_staged where batch = :batch")
+_PENDING = sql(
+    "select pos, n, body from to_device where device_no = :device_no and pos <= :upto"
+    " order by pos, n limit :limit"
+)
+_AT = sql(
+    "select pos, n, body from to_device where device_no = :device_no and pos = :at order by n"
+)
+_DELETE = sql("delete from to_device where device_no = :device_no and pos <= :through_pos")
+_COUNTS = sql(
+    "select device_no, count(*) from to_device where device_no {in_ints:devices} group by device_no"
+)
+_TXN = sql(
+    "insert into to_device_txns (device_no, txn, at_ms) values (:device_no, :txn, :at_ms)"
+    " on conflict do nothing"
+)
+_SWEEP_TXNS = sql("delete from to_device_txns where at_ms < :before_ms")
+
+Pending = tuple[int, int, bytes]
+"""(position, order within it, event as JSON)."""
+
+
+async def add_txn(tx: Tx, device_no: int, txn: str, at_ms: int) -> bool:
+    """Notes a client's transaction; False if it was carried out before."""
+    return await tx.run(_TXN, device_no=device_no, txn=txn, at_ms=at_ms) > 0
+
+
+async def sweep_txns(tx: Tx, before_ms: int) -> int:
+    """Forgets old transactions of all devices."""
+    return await tx.run(_SWEEP_TXNS, before_ms=before_ms)
+
+
+async def add_to_device(tx: Tx, deliveries: Sequence[Delivery], batch: int) -> None:
+    """Messages for devices, told with the commit. `batch` is a fresh number of its series."""
+    rows = [{"device_no": to.device_no, "n": to.n, "body": to.body} for to in deliveries]
+    size = sum(len(to.body) for to in deliveries)
+    if len(rows) <= _TAIL_ROWS and size <= _TAIL_BYTES:
+        for row in rows:
+            tx.at_end(_ADD, **row)
+    else:
+        await tx.many(_STAGE, [{**row, "batch": batch} for row in rows])
+        tx.at_end(_PUBLISH, batch=batch)
+        tx.at_end(_UNSTAGE, batch=batch)
+    for device_no in dict.fromkeys(to.device_no for to in deliveries):
+        tx.change(Kind.TO_DEVICE, device_no)
+
+
+async def to_device(snap: Snap, device_no: int, upto: int, limit: int) -> list[Pending]:
+    """The oldest waiting messages up to a position: about `limit`, never part of a position."""
+    rows: list[Pending] = await snap.all(_PENDING, device_no=device_no, upto=upto, limit=limit + 1)
+    if len(rows) <= limit:
+        return rows
+    cut = rows[limit][0]
+    whole = [row for row in rows if row[0] < cut]
+    return whole or await snap.all(_AT, device_no=device_no, at=cut)
+
+
+async def delete_to_device(tx: Tx, device_no: int, through_pos: int) -> int:
+    """Deletes what the device has got; how many messages that were."""
+    return await tx.run(_DELETE, device_no=device_no, through_pos=through_pos)
+
+
+async def pending_counts(snap: Snap, devices: Iterable[int]) -> dict[int, int]:
+    """How many messages wait; devices without any are left out."""
+    return {row[0]: row[1] for row in await snap.all(_COUNTS, devices=devices)}
