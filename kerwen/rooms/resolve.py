@@ -323,7 +323,9 @@ def _iterative_auth_checks(pool: _Pool, partial: dict[StateKey, str], ids: list[
     events = pool.events
     for event_id in ids:
         event = events[event_id]
-        if event.state_key is None:
+        if event.state_key is None or event.rejected:
+            # QUIRK: what failed by the state at it only might be let in here; our verdict does
+            # not tell that from failing by its auth chain, and servers in use keep both out.
             continue
         state = {a.key: a for a in pool.auth_events(event) if a.is_state and not a.rejected}
         for key in auth_types_of(event):

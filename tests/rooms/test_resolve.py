@@ -204,19 +204,46 @@ def test_replay_starts_from_nothing_in_2_1():
     assert outcomes == {"11": False, "12": True}
 
 
+def reject(room, event):
+    room.events[event.event_id] = stored_event(event.raw, event.event_id, room.version, True)
+
+
 @every_version
 def test_rejected_auth_events_do_not_authorize(version):
     room = talk(version)
     one, two = dict(room.state), dict(room.state)
     dan = "@dan:d.test"
     join = room.on(two, dan, "m.room.member", {"membership": "join"}, dan)
-    topic = room.on(two, dan, "m.room.member", {"membership": "join", "displayname": "D"}, dan)
-    assert resolved(room, one, two)[("m.room.member", dan)] == topic
-    room.events[room.state[JOIN_RULES].event_id] = stored_event(
-        room.state[JOIN_RULES].raw, room.state[JOIN_RULES].event_id, room.version, True
-    )
+    assert resolved(room, one, two)[join.key] == join
+    reject(room, room.state[JOIN_RULES])
     outcome = ask_now(resolve(room.version, [ids(one), ids(two)]), answer_from(room.events))
-    assert outcome.get(("m.room.member", dan)) != join.event_id
+    assert join.key not in outcome
+
+
+@every_version
+def test_rejected_events_stay_out(version):
+    room = talk(version)
+    one, two = dict(room.state), dict(room.state)
+    topic = room.on(two, MOD, "m.room.topic", {"topic": "x"})
+    assert resolved(room, one, two)[TOPIC] == topic
+    reject(room, topic)
+    outcome = ask_now(resolve(room.version, [ids(one), ids(two)]), answer_from(room.events))
+    assert outcome == ids(one)
+
+
+def test_todays_levels_do_not_judge_yesterday_in_2_1():
+    """All agree that Carol has no power now; when she set the rule, she had."""
+    outcomes = {}
+    for version in ("11", "12"):
+        room = talk(version)
+        room.put(ALICE, "m.room.power_levels", users(room, mod=50, carol=90))
+        stale = dict(room.state)
+        hers = room.on(stale, CAROL, "m.room.join_rules", {"join_rule": "knock"})
+        room.put(ALICE, "m.room.power_levels", users(room, mod=50))
+        now = dict(room.state)
+        room.on(now, ALICE, "m.room.join_rules", {"join_rule": "invite"})
+        outcomes[version] = resolved(room, now, {**now, JOIN_RULES: hers})[JOIN_RULES] == hers
+    assert outcomes == {"11": False, "12": True}
 
 
 @every_version
