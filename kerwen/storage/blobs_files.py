@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +45,7 @@ class Disk:
     def create(self, path: str) -> int:
         return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
 
-    def write(self, fd: int, parts: list[bytes]) -> int:
+    def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> int:
         return os.writev(fd, parts)
 
     def sync(self, fd: int) -> None:
@@ -126,7 +126,7 @@ class _Incoming:
         if written < wanted:
             rest = memoryview(b"".join(parts))
             while written < wanted:
-                written += self._disk.write(self._fd, [rest[written:]])  # type: ignore[list-item]
+                written += self._disk.write(self._fd, [rest[written:]])
 
     def _create(self) -> int:
         path = self._path + _PART

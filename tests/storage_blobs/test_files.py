@@ -1,0 +1,195 @@
+"""What only files have to do: every call that may fail, every moment at which we may die."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kerwen.base.errors import Unavailable, Unready
+from kerwen.storage.blobs_files import Disk, FileBlobs
+
+MOST = 100 << 20
+
+
+async def stream(data: bytes, step: int = 65_536) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), step):
+        yield data[at : at + step]
+
+
+async def nobody(keys: Sequence[str]) -> set[str]:
+    return set()
+
+
+def files(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+class FaultyDisk(Disk):
+    """Fails the call with the number `fail_at`; notes the name of each."""
+
+    def __init__(self, fail_at: int, error: int) -> None:
+        self.left = fail_at
+        self.error = error
+        self.calls: list[str] = []
+
+    def _count(self, name: str) -> None:
+        self.calls.append(name)
+        self.left -= 1
+        if self.left == 0:
+            raise OSError(self.error, os.strerror(self.error))
+
+    def free(self, folder: str) -> int:
+        self._count("free")
+        return super().free(folder)
+
+    def make_folder(self, path: str) -> None:
+        self._count("make_folder")
+        super().make_folder(path)
+
+    def create(self, path: str) -> int:
+        self._count("create")
+        return super().create(path)
+
+    def write(self, fd: int, parts: Sequence[Any]) -> int:
+        self._count("write")
+        return super().write(fd, parts)
+
+    def sync(self, fd: int) -> None:
+        self._count("sync")
+        super().sync(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        self._count("rename")
+        super().rename(old, new)
+
+    def sync_folder(self, path: str) -> None:
+        self._count("sync_folder")
+        super().sync_folder(path)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+async def test_any_call_may_fail(tmp_path: Path, error: int) -> None:
+    """Fails each call in turn until one put has none left to fail."""
+    failed: list[str] = []
+    for fail_at in range(1, 40):
+        disk = FaultyDisk(fail_at, error)
+        root = tmp_path / str(fail_at)
+        store = FileBlobs(root, disk=disk)
+        refused = None
+        try:
+            await store.put(stream(bytes(700_000)), MOST)
+        except Unavailable as unavailable:
+            refused = unavailable.reason
+        if refused is None:
+            await store.close()
+            break
+        assert refused is (Unready.DISK_FAULT if error == errno.EIO else Unready.DISK_FULL)
+        assert files(root) == []
+        failed.append(disk.calls[fail_at - 1])
+        disk.left = 0
+        again = await store.put(stream(bytes(10)), MOST)  # the store lives on
+        assert await store.get(again.key, 0, 10) == bytes(10)
+        await store.close()
+    else:
+        raise AssertionError("it fails for ever")
+    assert set(failed) == {
+        "free",
+        "create",
+        "make_folder",
+        "write",
+        "sync",
+        "rename",
+        "sync_folder",
+    }
+
+
+async def test_order_of_calls(tmp_path: Path) -> None:
+    """The file is synced before it gets its name, its folder after."""
+    disk = FaultyDisk(0, 0)
+    store = FileBlobs(tmp_path, disk=disk)
+    await store.put_bytes(b"x")
+    await store.put_bytes(b"x")
+    second = disk.calls[disk.calls.index("rename") + 2 :]
+    assert second == ["free", "create", "write", "sync", "rename", "sync_folder"]
+    await store.close()
+
+
+async def test_short_writes_are_completed(tmp_path: Path) -> None:
+    class Slow(Disk):
+        def write(self, fd: int, parts: Sequence[Any]) -> int:
+            return os.write(fd, bytes(parts[0][:1000]) or bytes(parts[1][:1000]))
+
+    store = FileBlobs(tmp_path, disk=Slow())
+    data = os.urandom(50_000)
+    blob = await store.put(stream(data, 7_000), MOST)
+    assert await store.get(blob.key, 0, len(data)) == data
+    await store.close()
+
+
+async def test_a_reserve_is_left_to_the_database(tmp_path: Path) -> None:
+    class Full(Disk):
+        def free(self, folder: str) -> int:
+            return 1_000_000
+
+    store = FileBlobs(tmp_path, disk=Full(), reserve=400_000)
+    await store.put_bytes(bytes(600_000))
+    with pytest.raises(Unavailable) as caught:
+        await store.put_bytes(bytes(600_001))
+    assert caught.value.reason is Unready.DISK_FULL
+    assert len(files(tmp_path)) == 1
+    await store.close()
+
+
+async def test_a_truncated_file_is_a_fault(tmp_path: Path) -> None:
+    store = FileBlobs(tmp_path)
+    blob = await store.put_bytes(bytes(1000))
+    os.truncate(files(tmp_path)[0], 500)
+    for read in (store.get, store.open):
+        with pytest.raises(Unavailable) as caught:
+            await read(blob.key, 0, 1000)
+        assert caught.value.reason is Unready.DISK_FAULT
+    await store.close()
+
+
+DIES = """
+import asyncio, os, sys
+from pathlib import Path
+from kerwen.storage.blobs_files import FileBlobs
+
+async def main():
+    store = FileBlobs(Path(sys.argv[1]))
+    async def chunks():
+        for _ in range(5):
+            yield bytes(300_000)
+        if sys.argv[2] == "half":
+            os.kill(os.getpid(), 9)
+    await store.put(chunks(), 1 << 30)
+    os.kill(os.getpid(), 9)   # the row that names the blob never comes
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("moment", "left"), [("half", ".part"), ("whole", "")])
+async def test_the_sweep_removes_what_a_crash_left(tmp_path: Path, moment: str, left: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", DIES, str(tmp_path), moment
+    )
+    assert await process.wait() == -signal.SIGKILL
+    assert [path.suffix for path in files(tmp_path)] == [left]
+    store = FileBlobs(tmp_path)
+    (tmp_path / "README").write_text("not ours")
+    now = int(time.time() * 1000)
+    assert await store.sweep(nobody, now - 3_600_000) == 0  # it may still be on its way
+    assert await store.sweep(nobody, now + 10_000) == 1
+    assert files(tmp_path) == [tmp_path / "README"]
+    await store.close()
