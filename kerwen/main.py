@@ -18,31 +18,26 @@ from typing import Any, Final
 import uvloop
 
 from kerwen.api import routes
+from kerwen.api.admin_socket import AdminSocket, Deed
 from kerwen.api.health import Health
-from kerwen.api.http import App, Authenticator, Caller, Cost, Limiter
-from kerwen.base.config import BadConfig, Config, Listen
-from kerwen.base.errors import Reason, Refused
+from kerwen.api.http import App, Cost, Limiter
+from kerwen.base.config import BadConfig, Config, Listen, recorded_domain
 from kerwen.base.metrics import Metrics, Number, Value
+from kerwen.messenger import build_messenger
 from kerwen.net import certificates, tls
 from kerwen.net.http import HttpServer
 from kerwen.net.listeners import Factory, Listeners
-from kerwen.storage import migrate
+from kerwen.storage.blobs import Blobs
+from kerwen.storage.blobs_files import FileBlobs
+from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
-from kerwen.storage.sqlite import SqliteDatabase
+from kerwen.storage.open_database import open_database
 
 log = logging.getLogger("kerwen.main")
 
 STOP_PATIENCE_S: Final = 5.0  # for requests that run when we are asked to stop
 STOP_MAX_S: Final = 9.0  # after that the process ends whatever still runs
 FILES_MAX: Final = 65_536
-
-
-class NobodyKnown:
-    """The authenticator of a house without accounts: no token is good."""
-
-    async def caller(self, token: str) -> Caller:
-        """Refuses every token."""
-        raise Refused(Reason.UNKNOWN_TOKEN, "Unrecognised access token")
 
 
 class NoLimits:
@@ -57,36 +52,37 @@ class House:
     """What a running server consists of, as far as something outside `build` must reach it."""
 
     config: Config
-    database: SqliteDatabase
+    database: Database
     feed: Feed
     metrics: Metrics
     http: HttpServer
     listeners: Listeners
     factories: dict[str, Factory]
+    deeds: dict[str, Deed] = field(default_factory=dict)
+    """What `kerwen account` and its like may ask for, by the words of the command line."""
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     """Called when the server begins to stop: whoever parks requests answers them."""
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Each runs as a task while the server does, and is cancelled before the database closes."""
     ready: bool = False
 
+    async def close(self) -> None:
+        """Ends the threads and the database; the last thing to be done with a house."""
+        await self.database.close()
+
 
 async def build(config: Config) -> House:
     """Builds the house on its data folder; opens no listener. Raises `BadConfig`."""
-    if config.database is not None:
-        raise BadConfig("PostgreSQL is not supported by this version: leave database out")
     metrics = Metrics()
     feed = Feed()
-    file = config.data_path / "kerwen.db"
-    migrate.migrate_sqlite(file)
-    database = SqliteDatabase(file, feed)
-
-    authenticator: Authenticator = NobodyKnown()
+    database = await open_database(config.database or config.data_path / "kerwen.db", feed)
+    messenger = build_messenger(config, database, feed, open_blobs(config))
     limiter: Limiter = NoLimits()
 
     house: House
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
-    areas: Sequence[routes.Area] = [health]
-    http = HttpServer(App(routes.gather(areas), authenticator, limiter))
+    areas: Sequence[routes.Area] = [health, *messenger.areas]
+    http = HttpServer(App(routes.gather(areas), messenger.authenticate, limiter))
     house = House(
         config=config,
         database=database,
@@ -96,8 +92,24 @@ async def build(config: Config) -> House:
         listeners=Listeners(),
         factories=dict.fromkeys(("http", "https", "federation"), http.protocol),
     )
+    house.deeds["ping"] = _pong
+    house.at_stop += messenger.at_stop
+    house.workers += messenger.workers
     metrics.add(*_numbers(house))
     return house
+
+
+def open_blobs(config: Config) -> Blobs:
+    """Where files are kept."""
+    if config.blobs is not None:
+        from kerwen.storage.blobs_s3 import S3Blobs, S3Place  # obstore costs memory and time
+
+        return S3Blobs(S3Place.of(config.blobs))
+    return FileBlobs(config.data_path / "blobs")
+
+
+async def _pong() -> str:
+    return "here"
 
 
 def _numbers(house: House) -> Iterable[Number]:
@@ -120,7 +132,7 @@ def _numbers(house: House) -> Iterable[Number]:
 
 def serve(config: Config, told: Callable[[House], None]) -> None:
     """Runs the server until SIGTERM or SIGINT; `told` hears when it is ready."""
-    make_folders(config.data_path)
+    make_folders(config)
     with lock(config.data_path), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, told))
 
@@ -132,10 +144,12 @@ async def _serve(config: Config, told: Callable[[House], None]) -> None:
         loop.add_signal_handler(number, stop.set)
     _allow_files()
     house = await build(config)
+    door = AdminSocket(config.data_path, house.deeds)
     try:
         wanted = config.listeners()
         house.http.start()
         await house.listeners.start(wanted, house.factories, _server_tls(config, wanted))
+        await door.start()
         workers = [loop.create_task(_work(worker)) for worker in house.workers]
         _settle_memory()
         house.ready = True
@@ -143,8 +157,9 @@ async def _serve(config: Config, told: Callable[[House], None]) -> None:
         log.info("ready", extra={"listeners": house.listeners.open})
         await stop.wait()
     except BaseException:
-        await house.database.close()
+        await house.close()
         raise
+    door.close()
     await _stop(house, workers)
 
 
@@ -174,7 +189,7 @@ async def _stop(house: House, workers: list[asyncio.Task[None]]) -> None:
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
-    await house.database.close()
+    await house.close()
     log.info("stopped")
 
 
@@ -215,11 +230,17 @@ def _settle_memory() -> None:
 # --- the data folder ----------------------------------------------------------------------
 
 
-def make_folders(data: Path) -> None:
-    """Makes the data folder and its keys' folder, for us alone. Raises `BadConfig`."""
+def make_folders(config: Config) -> None:
+    """Makes the data folder for us alone, and writes down its domain. Raises `BadConfig`."""
+    data, domain = config.data_path, config.server_name
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         (data / "keys").mkdir(mode=0o700, exist_ok=True)
+        recorded = recorded_domain(data)
+        if recorded is None:
+            (data / "domain").write_text(domain + "\n")
+        elif recorded != domain:
+            raise BadConfig(f"{data} belongs to {recorded}; a domain can never be changed")
     except OSError as error:
         raise BadConfig(f"data folder {data}: {error.strerror}") from None
 

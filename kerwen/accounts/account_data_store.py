@@ -108,6 +108,11 @@ class Pusher(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
+_OWN_RULES = sql(
+    "update members set own_rules = 1 where user_no = :account_no and own_rules = 0"
+)
+
+
 async def lock(tx: Tx, account_no: int) -> str:
     """Waits until nobody else changes this account's data; returns its user id."""
     row = await tx.one(_LOCK, account_no=account_no)
@@ -180,6 +185,7 @@ async def push_rules_content(snap: Snap, account_no: int) -> bytes:
 def set_push_ruleset(tx: Tx, account_no: int, ruleset: Ruleset) -> None:
     """Keeps a ruleset; `lock` the account before it is read."""
     set_global(tx, account_no, PUSH_RULES, orjson.dumps({"global": ruleset}))
+    tx.at_end(_OWN_RULES, account_no=account_no)
 
 
 def _ruleset(stored: bytes | None, user_id: str) -> Ruleset:

@@ -121,6 +121,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         bool | None,
         Meta(description="Whether callers are slowed down. Default: yes, with `--dev` no."),
     ] = None
+    cheap_passwords: Annotated[
+        bool,
+        Meta(
+            description="With `--dev` only: passwords are hashed at next to no cost, for benches"
+            " and tests that register many people."
+        ),
+    ] = False
     mail: Annotated[Literal["on", "off"], Meta(description="The mail half of the house.")] = "on"
     chat: Annotated[Literal["on", "off"], Meta(description="The messenger half of the house.")] = (
         "on"
@@ -153,7 +160,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     @property
     def data_path(self) -> Path:
         """The data folder, absolute."""
-        return Path(self.data or ("dev-data" if self.dev else "data")).absolute()
+        return folder_of({"data": self.data, "dev": self.dev}).absolute()
 
     @property
     def server_name(self) -> str:
@@ -197,24 +204,36 @@ def load(flags: Mapping[str, Any], file: Path | None = None) -> Config:
     Without `file`, `config.toml` of the data folder is read if there is one.
     """
     settings: dict[str, Any] = {}
-    path = file
-    if path is None:
-        folder = flags.get("data") or ("dev-data" if flags.get("dev") else "data")
-        path = Path(folder) / "config.toml"
+    path = file or folder_of(flags) / "config.toml"
     if file is not None or path.exists():
         settings = _read(path)
     listen = {**settings.get("listen", {}), **flags.get("listen", {})}
     settings.update(flags)
     if listen:
         settings["listen"] = listen
-    if settings.get("dev") and settings.get("domain") is None:
-        settings["domain"] = DEV_DOMAIN
+    if settings.get("domain") is None:
+        settings["domain"] = recorded_domain(folder_of(settings)) or (
+            DEV_DOMAIN if settings.get("dev") else None
+        )
     try:
         config = msgspec.convert(settings, Config)
     except msgspec.ValidationError as error:
         raise BadConfig(str(error)) from None
     _check(config)
     return config
+
+
+def folder_of(settings: Mapping[str, Any]) -> Path:
+    """The data folder that settings mean, before they are checked."""
+    return Path(str(settings.get("data") or ("dev-data" if settings.get("dev") else "data")))
+
+
+def recorded_domain(data: Path) -> str | None:
+    """The domain that a data folder was made for; None if it is new."""
+    try:
+        return (data / "domain").read_text("utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from kerwen.base.errors import Reason, Refused
 from kerwen.base.limits import EVENT_BYTES_MAX, EVENT_ID_FIELD_MAX
 from kerwen.base.signing import SigningKey, encode_base64
 from kerwen.rooms.event import (
+    AUTH_EVENTS_MAX,
     DEPTH_MAX,
+    PREV_EVENTS_MAX,
     Event,
     content_hash,
     dialect_encode,
@@ -49,6 +51,8 @@ def build_event(
     """
     # SS #adding-hashes-and-signatures-to-outgoing-events. The keys of a PDU have one order in
     # canonical JSON, so its three forms (to hash, to sign, whole) are cut from the same pieces.
+    assert len(prev_events) <= PREV_EVENTS_MAX
+    assert len(auth_events) <= AUTH_EVENTS_MAX
     _check_sizes(sender, type, state_key)
     if redacts is not None and version.redacts_in_content:
         content = {**content, "redacts": redacts}
@@ -59,28 +63,19 @@ def build_event(
     head = b'{"auth_events":%b,"content":' % dumps(list(auth_events))
     depth = min(depth, DEPTH_MAX)
     middle = b',"depth":%d' % depth
-    origin = b',"origin_server_ts":%d,"prev_events":%b' % (
-        origin_server_ts,
-        dumps(list(prev_events)),
-    )
+    prev = dumps(list(prev_events))
+    origin = b',"origin_server_ts":%d,"prev_events":%b' % (origin_server_ts, prev)
     top_redacts = b""
     if redacts is not None and not version.redacts_in_content:
         top_redacts = b',"redacts":%b' % dumps(redacts)
-    room = b"" if room_id is None else b',"room_id":%b' % dumps(room_id)
-    who = b'%b,"sender":%b' % (room, canonical_json.encode(sender))
-    tail = b',"type":%b}' % canonical_json.encode(type)
-    if state_key is not None:
-        tail = b',"state_key":%b%b' % (canonical_json.encode(state_key), tail)
+    who, tail = _who_and_what(room_id, sender, type, state_key)
 
     hashed = b"".join((head, content_json, middle, origin, top_redacts, who, tail))
     digest = encode_base64(hashlib.sha256(hashed).digest()).encode()
     middle = b'%b,"hashes":{"sha256":"%b"}' % (middle, digest)
     signed = b"".join((head, kept_json, middle, origin, who, tail))
-    signatures = b',"signatures":{%b:{"%b":"%b"}}' % (
-        dumps(server_name),
-        key.key_id.encode(),
-        key.sign(signed).encode(),
-    )
+    signature = b'{"%b":"%b"}' % (key.key_id.encode(), key.sign(signed).encode())
+    signatures = b',"signatures":{%b:%b}' % (dumps(server_name), signature)
     raw = b"".join((head, content_json, middle, origin, top_redacts, who, signatures, tail))
     if len(raw) > EVENT_BYTES_MAX:
         raise Refused(Reason.TOO_LARGE, f"An event has at most {EVENT_BYTES_MAX} bytes")
@@ -154,6 +149,17 @@ def put_signature(event: Event, server_name: str, key_id: str, signature: str) -
         event._top_redacts,
         event._content,
     )
+
+
+def _who_and_what(
+    room_id: str | None, sender: str, event_type: str, state_key: str | None
+) -> tuple[bytes, bytes]:
+    room = b"" if room_id is None else b',"room_id":%b' % dumps(room_id)
+    who = b'%b,"sender":%b' % (room, canonical_json.encode(sender))
+    tail = b',"type":%b}' % canonical_json.encode(event_type)
+    if state_key is not None:
+        tail = b',"state_key":%b%b' % (canonical_json.encode(state_key), tail)
+    return who, tail
 
 
 def _kept_json(

@@ -27,9 +27,12 @@ class Watch:
         "device_lists",
         "devices",
         "expires_ms",
+        "ignored",
         "last",
         "memberships",
         "parked",
+        "pending",
+        "receipts",
         "rooms",
         "soft",
         "soft_rooms",
@@ -44,22 +47,35 @@ class Watch:
         self.device_lists = 0
         self.memberships = 0
         self.rooms: set[int] = set()
-        self.changed: dict[int, int] = {}  # room → position of its newest change
+        self.changed: dict[int, int] = {}  # room → position of its newest event, in order
+        self.receipts: dict[int, int] = {}  # the same for receipts
         self.devices: dict[int, int] = {}  # device → position of its newest to-device message
+        # device → position of the oldest message sent and not acknowledged; None: none is
+        self.pending: dict[int, int | None] = {}
+        self.ignored: frozenset[str] = frozenset()
         self.soft = 0
         self.soft_rooms: dict[int, int] = {}  # room → count of its newest typing change
         self.waiters: list[asyncio.Future[None]] = []
         self.parked = 0
         self.expires_ms = 0
 
-    def note_room(self, room_no: int, pos: int) -> None:
-        self.changed[room_no] = pos
-        self.last = pos
-        if len(self.changed) > _ROOMS_NOTED_MAX:
-            half = sorted(self.changed.items(), key=lambda item: item[1])
-            for room, at in half[: len(half) // 2]:
-                del self.changed[room]
-                self.base = max(self.base, at)
+    def note(self, noted: dict[int, int], room_no: int, pos: int) -> None:
+        """A room changed: `noted` is kept in the order of positions."""
+        noted.pop(room_no, None)
+        noted[room_no] = self.last = pos
+        if len(noted) > _ROOMS_NOTED_MAX:
+            oldest = next(iter(noted))
+            self.base = max(self.base, noted.pop(oldest))
+
+    def rooms_since(self, since: int) -> dict[int, int]:
+        """Rooms with events or receipts after a position (not below `base`)."""
+        found: dict[int, int] = {}
+        for noted in (self.changed, self.receipts):
+            for room_no, pos in reversed(noted.items()):
+                if pos <= since:
+                    break
+                found[room_no] = pos
+        return found
 
     def wake(self) -> None:
         if self.waiters:
@@ -139,9 +155,13 @@ class WakeIndex:
     def follow(self, pos: int, changes: Sequence[Change]) -> None:
         """Told by the feed, strictly in order."""
         for kind, subject, ref in changes:
-            if kind in (Kind.EVENT, Kind.RECEIPT):
+            if kind == Kind.EVENT:
                 for watch in self._by_room.get(subject, ()):
-                    watch.note_room(subject, pos)
+                    watch.note(watch.changed, subject, pos)
+                    watch.wake()
+            elif kind == Kind.RECEIPT:
+                for watch in self._by_room.get(subject, ()):
+                    watch.note(watch.receipts, subject, pos)
                     watch.wake()
             elif kind == Kind.MEMBERSHIP:
                 self._membership(pos, subject, ref)
@@ -171,7 +191,7 @@ class WakeIndex:
             watch.wake()
         for other in self._by_room.get(room_no, ()):
             other.device_lists = pos  # who shares a room may have changed
-            other.note_room(room_no, pos)
+            other.note(other.changed, room_no, pos)
             other.wake()
 
     def _device_list(self, pos: int, account_no: int) -> None:

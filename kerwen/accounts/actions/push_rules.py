@@ -12,7 +12,7 @@ from typing import Any, Final
 from kerwen.accounts import account_data_store as store
 from kerwen.rooms import push_rules, push_ruleset
 from kerwen.rooms.push_ruleset import Ruleset
-from kerwen.storage.database import Change, Database, Kind
+from kerwen.storage.database import Change, Database, Kind, Snap
 from kerwen.storage.feed import Feed
 
 COMPILED_MAX: Final = 50_000  # people whose rules stay in memory
@@ -51,6 +51,14 @@ class PushRules:
             self._kept.move_to_end(account_no)
             return found
         return (await self.of_many((account_no,)))[account_no]
+
+    async def within(self, snap: Snap, account_no: int) -> Rules:
+        """The rules of an account, read in a transaction that is open already."""
+        found = self._kept.get(account_no)
+        if found is not None:
+            return found
+        rows = await store.push_rulesets(snap, (account_no,))
+        return _compiled(rows[0][1], rows[0][2])
 
     async def of_many(self, account_nos: Iterable[int]) -> dict[int, Rules]:
         """The rules of many; one statement for all that memory does not hold."""

@@ -1,9 +1,8 @@
 """Putting an event of ours at the end of a room: the one way in which anything is said.
 
-    async with db.write() as tx:
-        room = await append.open(tx, room_no)          # locked
-        stored = await room.add(Draft(...))            # authorized, built, signed, written
-        room.finish()                                  # the head moves
+    async with append.room(room_id) as room:     # a transaction, the room locked
+        stored = await room.add(Draft(...))      # authorized, built, signed, written
+                                                 # at the end the head moves
 
 An event costs: two look-ups, five rows, one signature, one position on the feed.
 """
@@ -11,11 +10,13 @@ An event costs: two look-ups, five rows, one signature, one position on the feed
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any
 
 import msgspec
 import orjson
 
+from kerwen.accounts.actions.push_rules import PushRules
 from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.signing import SigningKey
@@ -23,12 +24,13 @@ from kerwen.rooms import push_rules
 from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.auth import CREATE, POWER_LEVELS, auth_types, check_auth
 from kerwen.rooms.build import build_event
-from kerwen.rooms.event import Event, StateKey
+from kerwen.rooms.event import Event, StateKey, stripped_format
 from kerwen.rooms.power import PowerLevels
-from kerwen.rooms.push_rules import Compiled, EventFacts
+from kerwen.rooms.push_rules import EventFacts
 from kerwen.rooms.store import events, heads, marks, members, state, users
 from kerwen.rooms.store.events import LOUD, Stored
 from kerwen.rooms.store.heads import Head
+from kerwen.rooms.store.names import Names
 from kerwen.rooms.store.view import RoomView, RoomViews
 from kerwen.storage.database import Database, Kind, Tx
 
@@ -50,16 +52,6 @@ class Draft(msgspec.Struct, gc=False):
     txn_id: str | None = None
 
 
-class Rulebook(Protocol):
-    """Push rules of people who have rules of their own."""
-
-    async def individuals(self, tx: Tx, room_no: int) -> list[int]:
-        """Members of a room whose rules are evaluated one by one."""
-
-    async def of(self, tx: Tx, account_no: int) -> Compiled | None:
-        """A person's rules; None for somebody without an account here."""
-
-
 class Append:
     """Opens rooms for writing. `server_name` and `key` sign what is said."""
 
@@ -71,7 +63,8 @@ class Append:
         clock: Clock,
         views: RoomViews,
         recent: Recent,
-        rulebook: Rulebook | None = None,
+        names: Names,
+        rulebook: PushRules,
     ) -> None:
         self.db = db
         self.server_name = server_name
@@ -79,12 +72,17 @@ class Append:
         self.clock = clock
         self.views = views
         self.recent = recent
+        self.names = names
         self.rulebook = rulebook
 
     async def numbers(self, count: int) -> Iterator[int]:
         """Event numbers to be given out; asked for before the transaction begins."""
         first = await self.db.take_id("event", count)
         return iter(range(first, first + count))
+
+    def room(self, room_id: str, count: int = 1) -> Writing:
+        """A transaction that says at most `count` events in a room."""
+        return Writing(self, room_id, count)
 
     async def open(self, tx: Tx, room_no: int, numbers: Iterator[int]) -> RoomWriter:
         """Locks a room. Refuses (`UNKNOWN_ROOM`) one that does not exist."""
@@ -105,6 +103,50 @@ class Append:
         writer = RoomWriter(self, tx, view, numbers)
         await writer.put(create, creator_no)
         return writer
+
+
+class Writing:
+    """`Append.room`: opens the transaction and the room, finishes or fails both."""
+
+    __slots__ = ("_append", "_count", "_room", "_room_id", "_writing")
+
+    def __init__(self, append: Append, room_id: str, count: int) -> None:
+        self._append = append
+        self._room_id = room_id
+        self._count = count
+        self._room: RoomWriter | None = None
+
+    async def __aenter__(self) -> RoomWriter:
+        append = self._append
+        numbers = await append.numbers(self._count)
+        self._writing = append.db.write()
+        tx = await self._writing.__aenter__()
+        try:
+            room_no = await append.names.room(tx, self._room_id)
+            if room_no is None:
+                raise Refused(Reason.UNKNOWN_ROOM, "There is no such room")
+            self._room = await append.open(tx, room_no, numbers)
+        except BaseException as error:
+            await self._writing.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self._room
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._room is not None
+        try:
+            if error is None:
+                self._room.finish()
+            await self._writing.__aexit__(kind, error, trace)
+        except BaseException:
+            self._room.fail()
+            raise
+        if error is not None:
+            self._room.fail()
 
 
 class RoomWriter:
@@ -272,8 +314,6 @@ class RoomWriter:
 
     async def _stripped(self, event: Event) -> bytes:
         """What somebody who is asked in may know of the room (CS #stripped-state)."""
-        from kerwen.rooms.event import stripped_format
-
         shown = []
         for event_type in _STRIPPED_TYPES:
             found = await self.view.state_event(self._tx, event_type)
@@ -317,29 +357,34 @@ class RoomWriter:
         if everyone.highlight:
             marks.add_mark(tx, room_no, marks.EVERYONE, stored.seq, 0, True, thread)
         named = push_rules.singled_out(facts.event)[:_MENTIONS_MAX]
-        rulebook = self._append.rulebook
-        people: set[int] = set()
+        people = set(await members.with_own_rules(tx, room_no))
         if named:
             people |= set((await users.user_nos(tx, named)).values())
-        if rulebook is not None:
-            people |= set(await rulebook.individuals(tx, room_no))
         people.discard(sender_no)
         for user_no in people:
             member = await members.member(tx, room_no, user_no)
             if member is None or member.membership != "join":
                 continue
-            rules = await rulebook.of(tx, user_no) if rulebook is not None else None
-            if rules is None:
-                continue
-            outcome = push_rules.evaluate(rules, facts, member.name or "")
+            rules = await self._append.rulebook.within(tx, user_no)
+            outcome = push_rules.evaluate(rules.compiled, facts, member.name or "")
             notify = int(outcome.notify) - int(everyone.notify)
             if notify or outcome.highlight:
                 marks.add_mark(
                     tx, room_no, user_no, stored.seq, notify, outcome.highlight, thread
                 )
 
+    @property
+    def tx(self) -> Tx:
+        return self._tx
+
+    @property
+    def room_no(self) -> int:
+        return self.view.head.room_no
+
     def finish(self) -> None:
         """Moves the room's head; what was said is kept in memory once it is on disk."""
+        if not self.said:
+            return
         heads.move_head(self._tx, self.view.head)
         self._tx.after(self._after)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-import orjson
 
 from kerwen.rooms.event import Event, client_format, stored_event
 from kerwen.rooms.versions import RoomVersion

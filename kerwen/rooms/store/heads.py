@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import orjson
 
-from kerwen.storage.database import Snap, Tx
+from kerwen.storage.database import Row, Snap, Tx
 from kerwen.storage.sql import sql
 
 
@@ -48,8 +48,8 @@ _CHANGED = sql(
 )
 
 
-def _head(row: tuple[object, ...]) -> Head:
-    return Head(*row[:5], tuple(orjson.loads(row[5])), *row[6:])  # type: ignore[arg-type]
+def _head(row: Row) -> Head:
+    return Head(*(*row[:5], tuple(orjson.loads(row[5])), *row[6:]))
 
 
 async def get_head(snap: Snap, room_no: int) -> Head | None:

@@ -72,10 +72,17 @@ _CHANGED_IN = sql(
     "select user_no, membership from members where room_no = :room_no"
     " and pos > :since and pos <= :upto"
 )
+_ANY_JOINED = sql(
+    "select u.user_id from members m join users u on u.user_no = m.user_no"
+    " where m.room_no = :room_no and m.membership = 'join'"
+    " and substr(u.user_id, length(u.user_id) - length(:domain) + 1) = :domain limit 1"
+)
 _SET = sql(
     "insert into members (room_no, user_no, membership, seq, pos, event_no, joined_pos,"
-    " forgotten, read_seq, read_loud, name, avatar, stripped) values (:room_no, :user_no,"
-    " :membership, :seq, :pos, :event_no, :pos, 0, :seq, :loud, :name, :avatar, :stripped)"
+    " forgotten, read_seq, read_loud, own_rules, name, avatar, stripped) values (:room_no,"
+    " :user_no, :membership, :seq, :pos, :event_no, :pos, 0, :seq, :loud, (select count(*)"
+    " from account_data where account_no = :user_no and type = 'm.push_rules'), :name,"
+    " :avatar, :stripped)"
     " on conflict (room_no, user_no) do update set membership = excluded.membership,"
     " seq = excluded.seq, pos = excluded.pos, event_no = excluded.event_no, forgotten = 0,"
     " joined_pos = case when members.membership = 'join' then members.joined_pos"
@@ -89,6 +96,10 @@ _SET = sql(
 _READ = sql(
     "update members set read_seq = :seq, read_loud = :loud"
     " where room_no = :room_no and user_no = :user_no and read_seq < :seq"
+)
+_OWN_RULES = sql(
+    "select user_no from members where room_no = :room_no and own_rules = 1"
+    " and membership = 'join'"
 )
 _FORGET = sql(
     "update members set forgotten = 1 where room_no = :room_no and user_no = :user_no"
@@ -208,3 +219,14 @@ async def forget(tx: Tx, room_no: int, user_no: int) -> bool:
         _FORGET, room_no=room_no, user_no=user_no, memberships=["leave", "ban"]
     )
     return changed > 0
+
+
+async def any_joined(snap: Snap, room_no: int, domain: str) -> str | None:
+    """Somebody of a server (`domain` with its colon) who is in a room."""
+    row = await snap.one(_ANY_JOINED, room_no=room_no, domain=domain)
+    return row[0] if row else None
+
+
+async def with_own_rules(snap: Snap, room_no: int) -> list[int]:
+    """Members whose push rules are not the default ones."""
+    return [row[0] for row in await snap.all(_OWN_RULES, room_no=room_no)]

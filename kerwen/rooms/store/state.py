@@ -73,6 +73,11 @@ _OPEN = sql(
     "insert into room_state (room_no, type, state_key, from_seq, to_seq, pos, event_no)"
     " values (:room_no, :type, :state_key, :seq, null, :pos, :event_no)"
 )
+_NEXT = sql(
+    "select event_no from room_state where room_no = :room_no and type = :type"
+    " and state_key = :state_key and from_seq > :seq order by from_seq limit 1"
+)
+_FORGET_PREVIOUS = sql("update events set unsigned_json = null where event_no = :event_no")
 _ADD_GROUP = sql(
     "insert into state_groups (group_no, room_no, prev, chain)"
     " values (:group_no, :room_no, :prev, :chain)"
@@ -212,3 +217,12 @@ async def add_group(
             state_key=state_key,
             event_no=event_no,
         )
+
+
+async def forget_previous(
+    tx: Tx, room_no: int, event_type: str, state_key: str, seq: int
+) -> None:
+    """A state event was redacted: the one that replaced it no longer tells its content."""
+    row = await tx.one(_NEXT, room_no=room_no, type=event_type, state_key=state_key, seq=seq)
+    if row is not None:
+        await tx.run(_FORGET_PREVIOUS, event_no=row[0])

@@ -26,12 +26,12 @@ async def user_no(snap: Snap, user_id: str) -> int | None:
 
 async def user_nos(snap: Snap, user_ids: Iterable[str]) -> dict[str, int]:
     """Numbers by user id; those never met are left out."""
-    return dict(await snap.all(_NOS, ids=list(user_ids)))  # type: ignore[arg-type]
+    return dict(await snap.all(_NOS, ids=list(user_ids)))
 
 
 async def user_ids(snap: Snap, nos: Iterable[int]) -> dict[int, str]:
     """User ids by number."""
-    return dict(await snap.all(_IDS, nos=list(nos)))  # type: ignore[arg-type]
+    return dict(await snap.all(_IDS, nos=list(nos)))
 
 
 async def add_user(tx: Tx, user_id: str, fresh_no: int) -> int:
@@ -51,4 +51,4 @@ async def room_no(snap: Snap, room_id: str) -> int | None:
 
 async def room_ids(snap: Snap, nos: Iterable[int]) -> dict[int, str]:
     """Room ids by number."""
-    return dict(await snap.all(_ROOM_IDS, nos=list(nos)))  # type: ignore[arg-type]
+    return dict(await snap.all(_ROOM_IDS, nos=list(nos)))

@@ -66,12 +66,14 @@ create table members (
     forgotten BIGINT not null,
     read_seq BIGINT not null,          -- everything up to here is read
     read_loud BIGINT not null,         -- `events.loud` there
+    own_rules BIGINT not null,         -- 1: has push rules of their own, not the default ones
     name TEXT, avatar TEXT,            -- as the member event says
     stripped {blob},                   -- invites and knocks: the room's state as shown
     primary key (room_no, user_no)
 ) {without_rowid};
 create index members_of_user on members (user_no, membership, room_no);
 create index members_changes on members (user_no, pos);
+create index members_rules on members (room_no) where own_rules = 1;
 
 create table receipts (
     room_no BIGINT not null, user_no BIGINT not null, type TEXT not null,

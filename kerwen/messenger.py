@@ -1,0 +1,238 @@
+"""Builds the messenger: accounts, rooms, keys, media, and the API areas that show them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kerwen.accounts.actions.account_data import AccountData
+from kerwen.accounts.actions.authenticate import Authenticate
+from kerwen.accounts.actions.filters import Filters
+from kerwen.accounts.actions.invite import Invite
+from kerwen.accounts.actions.log_in import LogIn
+from kerwen.accounts.actions.log_out import LogOut
+from kerwen.accounts.actions.open_session import OpenSession
+from kerwen.accounts.actions.openid import OpenId
+from kerwen.accounts.actions.profile import Profiles
+from kerwen.accounts.actions.prove import Challenge, Prove
+from kerwen.accounts.actions.push_rules import EditPushRules, PushRules
+from kerwen.accounts.actions.pushers import Pushers
+from kerwen.accounts.actions.refresh import Refresh
+from kerwen.accounts.actions.register import Register
+from kerwen.accounts.actions.remove_devices import RemoveDevices
+from kerwen.accounts.actions.stretch import Stretcher
+from kerwen.accounts.actions.user_directory import UserDirectory
+from kerwen.accounts.password import CHEAP, Argon2
+from kerwen.api.client.account_data import AccountDataApi
+from kerwen.api.client.cross_signing import CrossSigningApi
+from kerwen.api.client.filters import FiltersApi
+from kerwen.api.client.keys import KeysApi
+from kerwen.api.client.login import LoginApi
+from kerwen.api.client.media import MediaApi
+from kerwen.api.client.openid import OpenIdApi
+from kerwen.api.client.profile import ProfileApi
+from kerwen.api.client.push_rules import PushRulesApi
+from kerwen.api.client.receipts import ReceiptsApi
+from kerwen.api.client.register import RegisterApi
+from kerwen.api.client.room_events import RoomEventsApi
+from kerwen.api.client.room_keys import RoomKeysApi
+from kerwen.api.client.rooms import RoomsApi
+from kerwen.api.client.sync import SyncApi
+from kerwen.api.client.tags import TagsApi
+from kerwen.api.client.to_device import ToDeviceApi
+from kerwen.api.client.ui_auth import challenge_reply
+from kerwen.api.client.user_directory import UserDirectoryApi
+from kerwen.api.client.versions import VersionsApi
+from kerwen.api.client.whoami import WhoamiApi
+from kerwen.api.http import Caller, Reply, Request
+from kerwen.api.routes import Area
+from kerwen.base.clock import Clock, now_ms
+from kerwen.base.config import Config
+from kerwen.keys.actions.backup import Backup
+from kerwen.keys.actions.changes import Changes
+from kerwen.keys.actions.claim import Claim
+from kerwen.keys.actions.cross_sign import CrossSign
+from kerwen.keys.actions.federation import NoFederation
+from kerwen.keys.actions.query import Query
+from kerwen.keys.actions.send_to_device import SendToDevice
+from kerwen.keys.actions.upload import Upload
+from kerwen.keys.key_cache import KeyCache
+from kerwen.keys.store import on_device_removed
+from kerwen.media.thumbnailer import Thumbnailer
+from kerwen.rooms.actions.append import Append
+from kerwen.rooms.actions.create_room import CreateRoom
+from kerwen.rooms.actions.mark_read import MarkRead
+from kerwen.rooms.actions.membership import Membership
+from kerwen.rooms.actions.read import Read
+from kerwen.rooms.actions.recent import Recent
+from kerwen.rooms.actions.send import Send
+from kerwen.rooms.actions.sync import Sync
+from kerwen.rooms.actions.sync_rooms import RoomSync
+from kerwen.rooms.actions.typing import Typing
+from kerwen.rooms.store import members
+from kerwen.rooms.store.names import Names
+from kerwen.rooms.store.users import user_ids
+from kerwen.rooms.store.view import RoomViews
+from kerwen.rooms.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
+from kerwen.storage.blobs import Blobs
+from kerwen.storage.database import Database
+from kerwen.storage.feed import Feed
+from kerwen.storage.key_files import signing_key
+from kerwen.storage.wake import WakeIndex
+from kerwen.vault.store import Vaults
+
+_SWEEP_S = 30.0
+
+
+@dataclass(slots=True)
+class Messenger:
+    """What `main` needs of the messenger."""
+
+    authenticate: Authenticate[Caller]
+    areas: list[Area]
+    register: Register
+    wake: WakeIndex
+    sync: Sync
+    at_stop: list[Callable[[], None]] = field(default_factory=list)
+    workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+
+def build_messenger(
+    config: Config, db: Database, feed: Feed, blobs: Blobs, clock: Clock = now_ms
+) -> Messenger:
+    """Builds every object and hands it on; opens nothing."""
+    domain = config.server_name
+    names, recent, views = Names(), Recent(), RoomViews()
+    feed.follow(recent.follow)
+
+    # accounts
+    vaults = Vaults(secrets.token_bytes, clock)
+    stretcher = Stretcher(_argon2(config))
+    remove = RemoveDevices(vaults, [on_device_removed])
+    sessions = OpenSession(db, remove, clock=clock)
+    prove = Prove(db, domain, stretcher, clock=clock)
+    register = Register(
+        db, domain, stretcher, sessions, vaults, config.registration_mode, clock=clock
+    )
+    log_in = LogIn(db, domain, prove, sessions, vaults, clock)
+    authenticate = Authenticate(db, feed, domain, vaults, Caller, clock)
+    account_data = AccountData(db)
+    push_rules = PushRules(db, feed)
+
+    # rooms
+    append = Append(
+        db,
+        domain,
+        signing_key(config.data_path / "keys"),
+        clock,
+        views,
+        recent,
+        names,
+        push_rules,
+    )
+    membership = Membership(append)
+    read = Read(db, names, clock)
+    neighbours = _Neighbours(db)
+    wake = WakeIndex(neighbours.device_list)
+    neighbours.wake = wake
+    feed.follow(wake.follow)
+    typing = Typing(wake)
+    sync = Sync(db, feed, wake, RoomSync(recent, clock), typing, clock)
+
+    async def profile_changed(account_no: int) -> None:
+        async with db.read() as snap:
+            ids = await user_ids(snap, [account_no])
+        await membership.refresh_profile((ids[account_no], account_no))
+
+    # keys
+    cache, alone = KeyCache(), NoFederation()
+    query = Query(db, cache, domain, alone)
+    feed.follow(query.follow)
+
+    async def check_uia(request: Request, body: Mapping[str, Any]) -> Reply | None:
+        auth = body.get("auth")
+        proof = await prove.owner(
+            "device_signing", request.caller.account_no, auth if isinstance(auth, dict) else None
+        )
+        if isinstance(proof, Challenge):
+            return challenge_reply(proof)
+        prove.done(proof)
+        return None
+
+    media = MediaApi(db, blobs, feed, domain, Thumbnailer(), clock=clock)
+    areas: list[Area] = [
+        VersionsApi(dict.fromkeys(ROOM_VERSIONS, "stable"), DEFAULT_ROOM_VERSION),
+        RegisterApi(domain, register, prove, Invite(db, clock)),
+        LoginApi(
+            domain,
+            log_in,
+            Refresh(db, domain, sessions, vaults, clock),
+            LogOut(db, remove),
+            prove,
+        ),
+        WhoamiApi(),
+        AccountDataApi(account_data),
+        TagsApi(account_data),
+        PushRulesApi(EditPushRules(db), Pushers(db, clock)),
+        FiltersApi(Filters(db)),
+        ProfileApi(Profiles(db, domain, profile_changed)),
+        UserDirectoryApi(UserDirectory(db, neighbours.visible)),
+        OpenIdApi(OpenId(db, domain, secrets.token_bytes, clock)),
+        KeysApi(
+            Upload(db, cache, clock),
+            query,
+            Claim(db, domain, alone, clock),
+            Changes(db, members.sharing_users),
+        ),
+        CrossSigningApi(CrossSign(db, cache), check_uia),
+        RoomKeysApi(Backup(db)),
+        ToDeviceApi(SendToDevice(db, domain, alone, clock)),
+        media,
+        RoomsApi(CreateRoom(append, membership), membership, read),
+        RoomEventsApi(Send(append), read),
+        ReceiptsApi(MarkRead(db, names, clock), typing, db, names),
+        SyncApi(sync, db),
+    ]
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            wake.sweep(clock())
+
+    return Messenger(authenticate, areas, register, wake, sync, [sync.stop], [sweep])
+
+
+def _argon2(config: Config) -> Argon2 | None:
+    """A development server may hash cheaply; people's passwords never are."""
+    if config.dev and config.cheap_passwords:
+        return CHEAP
+    return None
+
+
+class _Neighbours:
+    """Who shares a room with whom, for those who cannot wait for an answer."""
+
+    wake: WakeIndex
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._running: set[asyncio.Task[None]] = set()
+
+    def device_list(self, pos: int, account_no: int) -> None:
+        """The devices of somebody who is not connected changed: wakes those who share a room."""
+        task = asyncio.ensure_future(self._wake(pos, account_no))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _wake(self, pos: int, account_no: int) -> None:
+        async with self._db.read() as snap:
+            rooms = await members.joined_rooms(snap, account_no)
+        self.wake.wake_sharing(pos, (), rooms)
+
+    async def visible(self, account_no: int, others: Sequence[int]) -> set[int]:
+        """Of `others`, those with whom an account shares a room."""
+        async with self._db.read() as snap:
+            return await members.sharing_among(snap, account_no, others)

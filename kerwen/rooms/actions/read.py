@@ -1,0 +1,316 @@
+"""Looking at a room: state, members, history, context, single events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import orjson
+
+from kerwen.base import feed_token
+from kerwen.base.clock import Clock
+from kerwen.base.errors import Reason, Refused
+from kerwen.base.limits import MESSAGES_LIMIT_MAX
+from kerwen.rooms.actions.render import render_all
+from kerwen.rooms.actions.sync_rooms import passes
+from kerwen.rooms.actions.visible import Sight, visible_events, visible_room
+from kerwen.rooms.filters import EventFilter
+from kerwen.rooms.store import events, heads, members, receipts, state
+from kerwen.rooms.store.events import Stored
+from kerwen.rooms.store.members import Member
+from kerwen.rooms.store.names import Names
+from kerwen.storage.database import Database, Snap
+
+_PAGES_MAX = 10  # pages read to fill a filtered answer
+
+
+class Who(msgspec.Struct, frozen=True):
+    """Who looks."""
+
+    user_id: str
+    user_no: int
+    device_no: int
+
+
+class Page(msgspec.Struct):
+    """A stretch of history, rendered. `end` is None at the end of what is visible."""
+
+    start: str
+    end: str | None
+    chunk: list[bytes]
+    state: list[bytes]
+
+
+class Read:
+    """Answers questions about rooms."""
+
+    def __init__(self, db: Database, names: Names, clock: Clock) -> None:
+        self._db = db
+        self._names = names
+        self._clock = clock
+
+    # --- state ------------------------------------------------------------------------------
+
+    async def room_state(self, who: Who, room_id: str) -> list[bytes]:
+        """The state as the asker may see it: now, or when they left (CS #get-state)."""
+        async with self._db.read() as snap:
+            room_no, member = await self._room(snap, room_id, who)
+            found = await self._state(snap, room_no, member)
+            return await render_all(snap, found, self._clock(), who.device_no, room_id)
+
+    async def state_event(
+        self, who: Who, room_id: str, event_type: str, state_key: str
+    ) -> tuple[bytes, bytes]:
+        """(content, whole event) of one piece of state."""
+        async with self._db.read() as snap:
+            room_no, member = await self._room(snap, room_id, who)
+            if member is None or member.membership == "join":
+                found = await state.current_event(snap, room_no, event_type, state_key)
+            else:
+                found = await state.state_event_at(
+                    snap, room_no, member.seq, event_type, state_key
+                )
+            if found is None:
+                raise Refused(Reason.NOT_FOUND, "There is no such state event")
+            (whole,) = await render_all(snap, [found], self._clock(), who.device_no, room_id)
+            return events.orjson_content(found.client), whole
+
+    async def _state(self, snap: Snap, room_no: int, member: Member | None) -> list[Stored]:
+        if member is None or member.membership == "join":
+            return await state.current_events(snap, room_no)
+        return await state.state_at(snap, room_no, member.seq)
+
+    async def members(
+        self,
+        who: Who,
+        room_id: str,
+        at: str | None,
+        membership: str | None,
+        not_membership: str | None,
+    ) -> list[bytes]:
+        """Member events (CS #get-members); `at` a token of this room's timeline or of sync."""
+        async with self._db.read() as snap:
+            room_no, member = await self._room(snap, room_id, who)
+            if at is not None:
+                place = await self._place(snap, room_no, at)
+                found = await state.state_at(snap, room_no, place - 1)
+            else:
+                found = await self._state(snap, room_no, member)
+            kept = []
+            for event in found:
+                if event.type != "m.room.member":
+                    continue
+                if membership is not None or not_membership is not None:
+                    now = _membership(event)
+                    if membership is not None and now != membership:
+                        continue
+                    if now == not_membership:
+                        continue
+                kept.append(event)
+            return await render_all(snap, kept, self._clock(), who.device_no, room_id)
+
+    async def joined_members(self, who: Who, room_id: str) -> dict[str, dict[str, str]]:
+        """Names and pictures of who is in (CS #get-joined-members); only for those who are."""
+        async with self._db.read() as snap:
+            room_no, member = await self._room(snap, room_id, who)
+            if member is None or member.membership != "join":
+                raise Refused(Reason.FORBIDDEN, "You are not in this room")
+            found: dict[str, dict[str, str]] = {}
+            for user_id, name, avatar in await members.joined_profiles(snap, room_no):
+                shown = {"display_name": name, "avatar_url": avatar}
+                found[user_id] = {k: v for k, v in shown.items() if v is not None}
+            return found
+
+    async def joined_rooms(self, user_no: int) -> list[str]:
+        """Room ids (CS #get-joined-rooms)."""
+        async with self._db.read() as snap:
+            places = await receipts.standings(snap, user_no)
+        return [p.room_id for p in places if p.membership == "join"]
+
+    # --- history ----------------------------------------------------------------------------
+
+    async def messages(
+        self,
+        who: Who,
+        room_id: str,
+        start: str | None,
+        end: str | None,
+        backwards: bool,
+        limit: int,
+        wanted: EventFilter,
+    ) -> Page:
+        """A page of history (CS #get-messages)."""
+        limit = min(limit, MESSAGES_LIMIT_MAX)
+        async with self._db.read() as snap:
+            room_no, member = await self._room(snap, room_id, who)
+            sight = await visible_events(snap, room_no, who.user_id)
+            head = await heads.get_head(snap, room_no)
+            assert head is not None
+            newest = head.head if member is None or member.membership == "join" else member.seq
+            if start is None:
+                place = newest + 1 if backwards else -(2**62)
+            else:
+                place = min(await self._place(snap, room_no, start), newest + 1)
+            stop = await self._place(snap, room_no, end) if end is not None else None
+            found, following = await self._walk(
+                snap, room_no, place, stop, newest, backwards, limit, wanted, sight
+            )
+            chunk = await render_all(snap, found, self._clock(), who.device_no, room_id)
+            shown: list[bytes] = []
+            if wanted.lazy_load_members and found:
+                people = await state.member_events(snap, room_no, {e.sender for e in found})
+                shown = await render_all(snap, people, self._clock(), who.device_no, room_id)
+            first = start if start is not None else f"t{max(place, -(2**53))}"
+            return Page(first, None if following is None else f"t{following}", chunk, shown)
+
+    async def _walk(
+        self,
+        snap: Snap,
+        room_no: int,
+        place: int,
+        stop: int | None,
+        newest: int,
+        backwards: bool,
+        limit: int,
+        wanted: EventFilter,
+        sight: Sight,
+    ) -> tuple[list[Stored], int | None]:
+        """Events from a place on, and the place after them; None when nothing more is there."""
+        kept: list[Stored] = []
+        for _ in range(_PAGES_MAX):
+            count = max(limit - len(kept), 1) + 1
+            if backwards:
+                floor = stop - 1 if stop is not None else -(2**62)
+                rows = await events.backward(snap, room_no, place, count, floor)
+            else:
+                ceiling = min(newest, stop - 1) if stop is not None else newest
+                rows = await events.forward(snap, room_no, place - 1, count, ceiling)
+            more = len(rows) == count
+            rows = rows[: count - 1]
+            for event in rows:
+                place = event.seq if backwards else event.seq + 1
+                if sight.sees(event.seq) and passes(wanted, event):
+                    kept.append(event)
+            if not more:
+                return kept, (place if not backwards and rows else None)
+            if len(kept) >= limit:
+                break
+        return kept, place
+
+    async def context(
+        self, who: Who, room_id: str, event_id: str, limit: int, wanted: EventFilter
+    ) -> bytes:
+        """Events around one (CS #get-context)."""
+        async with self._db.read() as snap:
+            room_no, member = await self._room(snap, room_id, who)
+            sight = await visible_events(snap, room_no, who.user_id)
+            event = await self._seen(snap, room_no, event_id, sight)
+            half = limit // 2
+            before, back = await self._walk(
+                snap, room_no, event.seq, None, 2**62, True, half, wanted, sight
+            )
+            after, onward = await self._walk(
+                snap, room_no, event.seq + 1, None, 2**62, False, limit - half, wanted, sight
+            )
+            if half == 0:
+                before, back = [], event.seq
+            if limit - half == 0:
+                after, onward = [], event.seq + 1
+            shown = await state.state_at(snap, room_no, (after or [event])[-1].seq)
+            if wanted.lazy_load_members:
+                senders = {e.sender for e in (*before, event, *after)}
+                shown = [
+                    e for e in shown if e.type != "m.room.member" or e.state_key in senders
+                ]
+            now, device_no = self._clock(), who.device_no
+            parts = [
+                b'"event":' + (await render_all(snap, [event], now, device_no, room_id))[0],
+                b'"start":"t%d"' % (before[-1].seq if before else event.seq),
+                b'"end":"t%d"' % (after[-1].seq + 1 if after else event.seq + 1),
+            ]
+            for name, chunk in (
+                (b"events_before", before),
+                (b"events_after", after),
+                (b"state", shown),
+            ):
+                rendered = await render_all(snap, chunk, now, device_no, room_id)
+                parts.append(b'"%b":[%b]' % (name, b",".join(rendered)))
+            _ = (member, back, onward)
+            return b"{" + b",".join(parts) + b"}"
+
+    async def event(self, who: Who, room_id: str, event_id: str) -> bytes:
+        """One event (CS #get-event)."""
+        async with self._db.read() as snap:
+            room_no, _ = await self._room(snap, room_id, who, hide=True)
+            sight = await visible_events(snap, room_no, who.user_id)
+            found = await self._seen(snap, room_no, event_id, sight)
+            (shown,) = await render_all(snap, [found], self._clock(), who.device_no, room_id)
+            return shown
+
+    async def _seen(self, snap: Snap, room_no: int, event_id: str, sight: Sight) -> Stored:
+        found = await events.event_by_id(snap, event_id)
+        if found is None or found.room_no != room_no or not sight.sees(found.seq):
+            raise Refused(Reason.NOT_FOUND, "There is no such event, or you may not see it")
+        return found
+
+    async def nearest(self, who: Who, room_id: str, ts: int, forwards: bool) -> tuple[str, int]:
+        """(event id, time) nearest to a time (CS #get-timestamp-to-event)."""
+        async with self._db.read() as snap:
+            room_no, _ = await self._room(snap, room_id, who)
+            sight = await visible_events(snap, room_no, who.user_id)
+            found = await events.nearest(snap, room_no, ts, forwards)
+            if found is not None:
+                await self._seen(snap, room_no, found[0], sight)
+                return found
+        raise Refused(Reason.NOT_FOUND, "There is no event on that side of that time")
+
+    async def is_world_readable(self, room_id: str) -> bool:
+        """Whether anybody may read the room now."""
+        async with self._db.read() as snap:
+            room_no = await self._names.room(snap, room_id)
+            if room_no is None:
+                return False
+            now = await state.current_event(snap, room_no, "m.room.history_visibility", "")
+            return now is not None and b'"world_readable"' in now.client
+
+    # --- finding ----------------------------------------------------------------------------
+
+    async def _room(
+        self, snap: Snap, room_id: str, who: Who, *, hide: bool = False
+    ) -> tuple[int, Member | None]:
+        room_no = await self._names.room(snap, room_id)
+        try:
+            return await visible_room(snap, room_no, who.user_no)
+        except Refused:
+            if hide:
+                raise Refused(
+                    Reason.NOT_FOUND, "There is no such event, or you may not see it"
+                ) from None
+            raise
+
+    async def _place(self, snap: Snap, room_no: int, token: str) -> int:
+        """The place before which, and from which on, a token points.
+
+        Tokens of timelines hold a seq; one of `/sync` is the place after all it covered.
+        """
+        if token.startswith("t"):
+            number = token[1:]
+            if number.lstrip("-").isdigit() and len(number) < 20:
+                return int(number)
+            raise Refused(Reason.INVALID_PARAM, "That is no token of this server")
+        try:
+            pos = feed_token.decode(token).pos
+        except Refused:
+            raise Refused(Reason.INVALID_PARAM, "That is no token of this server") from None
+        found = await events.newest(snap, room_no, 0, pos, 1)
+        return found[-1].seq + 1 if found else 1
+
+
+def _membership(event: Stored) -> str:
+    content = orjson.loads(events.orjson_content(event.client))
+    return str(content.get("membership", "leave"))
+
+
+def joined(parts: Sequence[bytes] | Iterable[bytes]) -> bytes:
+    """A JSON list of rendered values."""
+    return b"[" + b",".join(parts) + b"]"
