@@ -63,7 +63,7 @@ async def test_a_name_is_drawn_where_none_is_asked_for(world: World) -> None:
 async def test_refresh_tokens_where_the_client_knows_them(world: World) -> None:
     found = await world.sign_up("ayna", refresh_token=True)
     assert found["refresh_token"].startswith("krt_")
-    assert found["expires_in_ms"] == world.sessions.lives.access_ms
+    assert found["expires_in_ms"] == world.accounts.sessions.lives.access_ms
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_a_session_ends(world: World) -> None:
 
 async def test_a_failed_registration_keeps_what_was_proved(database: Database, feed: Feed) -> None:
     world = World(database, feed, mode="token")
-    await world.invite.make(0, "entrance", 5)
+    await world.accounts.invite.make(0, "entrance", 5)
     first = await world.ask("POST", V3 + "/register", {})
     auth = {"type": "m.login.registration_token", "token": "entrance"}
     session = first.json["session"]
@@ -191,7 +191,7 @@ async def test_a_failed_registration_keeps_what_was_proved(database: Database, f
     no_password.refused(400, "M_MISSING_PARAM")
     body = {"username": "ayna", "password": "correct horse", "auth": {"session": session}}
     assert (await world.ask("POST", V3 + "/register", body)).status == 200
-    (token,) = await world.invite.list()
+    (token,) = await world.accounts.invite.list()
     assert token.uses == 1
     world.close()
 
@@ -208,8 +208,8 @@ async def test_closed(database: Database, feed: Feed) -> None:
 async def test_invitations(database: Database, feed: Feed) -> None:
     world = World(database, feed, mode="token")
     path = V1 + "/register/m.login.registration_token/validity?token="
-    await world.invite.make(0, "once", 1)
-    await world.invite.make(0, "soon", 0, lives_ms=1000)
+    await world.accounts.invite.make(0, "once", 1)
+    await world.accounts.invite.make(0, "soon", 0, lives_ms=1000)
     assert (await world.ask("GET", path + "once")).json == {"valid": True}
     assert (await world.ask("GET", path + "other")).json == {"valid": False}
     assert (await world.ask("GET", path + "%00" + "x" * 500)).json == {"valid": False}
@@ -236,7 +236,7 @@ async def test_invitations(database: Database, feed: Feed) -> None:
 
 async def test_an_invitation_for_one_lets_one_in(database: Database, feed: Feed) -> None:
     world = World(database, feed, mode="token")
-    await world.invite.make(0, "once", 1)
+    await world.accounts.invite.make(0, "once", 1)
     auth = {"type": "m.login.registration_token", "token": "once"}
     answers = await asyncio.gather(
         *(

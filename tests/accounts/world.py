@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from kerwen.accounts.actions.authenticate import Authenticate
-from kerwen.accounts.actions.invite import Invite
-from kerwen.accounts.actions.log_in import LogIn
-from kerwen.accounts.actions.log_out import LogOut
-from kerwen.accounts.actions.open_session import OpenSession
-from kerwen.accounts.actions.prove import Prove
-from kerwen.accounts.actions.refresh import Refresh
-from kerwen.accounts.actions.register import Register
-from kerwen.accounts.actions.remove_devices import RemoveDevices
-from kerwen.accounts.actions.stretch import Stretcher
 from kerwen.accounts.password import CHEAP
-from kerwen.api.client.login import LoginApi
-from kerwen.api.client.register import RegisterApi
-from kerwen.api.client.versions import VersionsApi
-from kerwen.api.client.whoami import WhoamiApi
-from kerwen.api.http import App, Caller, Cost, Route, Router
+from kerwen.api.client.accounts import AccountHooks, Accounts, AccountSettings
+from kerwen.api.client.wellknown import WellKnown
+from kerwen.api.http import App, Cost, Router
 from kerwen.storage.database import Database, Tx
 from kerwen.storage.feed import Feed
 from kerwen.vault.store import Vaults
@@ -77,43 +64,44 @@ class World:
     feed: Feed
     mode: str = "open"
     clock: Clock = field(default_factory=Clock)
-    removed: list[tuple[int, int]] = field(default_factory=list)
+    well_known: WellKnown = field(default_factory=WellKnown)
+    told: list[tuple[Any, ...]] = field(default_factory=list)
     limiter: Any = field(default_factory=FreeLimiter)
-    more_routes: Sequence[Route] = ()
 
     def __post_init__(self) -> None:
-        db, clock = self.db, self.clock
-        self.stretcher = Stretcher(CHEAP)
-        self.vaults = Vaults(secrets.token_bytes, clock)
-        self.remove = RemoveDevices(self.vaults, [self._on_device_removed])
-        self.sessions = OpenSession(db, self.remove, clock=clock)
-        self.prove = Prove(db, DOMAIN, self.stretcher, clock=clock)
-        self.register = Register(
-            db,
+        self.vaults = Vaults(secrets.token_bytes, self.clock)
+        settings = AccountSettings(
             DOMAIN,
-            self.stretcher,
-            self.sessions,
-            self.vaults,
             self.mode,
-            reserved=lambda localpart: localpart.startswith("_bridge") or localpart == "bridge",
-            clock=clock,
+            CHEAP,
+            room_versions={"11": "stable", "12": "stable"},
+            well_known=self.well_known,
         )
-        self.log_in = LogIn(db, DOMAIN, self.prove, self.sessions, self.vaults, clock)
-        self.log_out = LogOut(db, self.remove)
-        self.refresh = Refresh(db, DOMAIN, self.sessions, self.vaults, clock)
-        self.invite = Invite(db, clock)
-        self.authenticate = Authenticate(db, self.feed, DOMAIN, self.vaults, Caller, clock)
-        routes = [
-            *RegisterApi(DOMAIN, self.register, self.prove, self.invite).routes(),
-            *LoginApi(DOMAIN, self.log_in, self.refresh, self.log_out, self.prove).routes(),
-            *WhoamiApi().routes(),
-            *VersionsApi({"11": "stable", "12": "stable"}, "12").routes(),
-            *self.more_routes,
-        ]
-        self.app = App(Router(routes), self.authenticate, self.limiter)
+        hooks = AccountHooks(
+            reserved=lambda localpart: localpart == "bridge",
+            on_registered=[self._on_registered],
+            on_device_removed=[self._on_device_removed],
+            on_deactivated=[self._on_deactivated],
+            after_deactivated=[self._after_deactivated],
+            on_reset=[self._on_reset],
+        )
+        self.accounts = Accounts(self.db, self.feed, self.vaults, settings, hooks, self.clock)
+        self.app = App(Router(self.accounts.routes()), self.accounts.authenticate, self.limiter)
+
+    async def _on_registered(self, tx: Tx, account_no: int, user_id: str) -> None:
+        self.told.append(("registered", user_id))
+
+    async def _on_deactivated(self, tx: Tx, account_no: int, erase: bool) -> None:
+        self.told.append(("deactivated", erase))
+
+    async def _after_deactivated(self, account_no: int, user_id: str, erase: bool) -> None:
+        self.told.append(("after", user_id, erase))
+
+    async def _on_reset(self, tx: Tx, account_no: int, effect_ms: int) -> None:
+        self.told.append(("reset", effect_ms))
 
     async def _on_device_removed(self, tx: Tx, account_no: int, device_no: int) -> None:
-        self.removed.append((account_no, device_no))
+        self.told.append(("device", device_no))
 
     async def ask(
         self,
@@ -169,7 +157,7 @@ class World:
 
     def close(self) -> None:
         """Ends the threads."""
-        self.stretcher.close()
+        self.accounts.close()
 
 
 def password_auth(name: str, password: str = "correct horse") -> dict[str, Any]:

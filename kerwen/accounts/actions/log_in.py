@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+from kerwen.accounts.actions.app_passwords import AppPasswords
 from kerwen.accounts.actions.open_session import (
     OpenSession,
     Session,
@@ -23,7 +24,6 @@ from kerwen.accounts.store.accounts import Account
 from kerwen.accounts.tokens import (
     SECRET_BYTES,
     TokenKind,
-    app_password_typed,
     slot_key,
     token_hash,
     token_text,
@@ -55,6 +55,7 @@ class LogIn:
         db: Database,
         domain: str,
         prove: Prove,
+        apps: AppPasswords,
         sessions: OpenSession,
         vaults: Vaults,
         clock: Clock = now_ms,
@@ -62,6 +63,7 @@ class LogIn:
         self._db = db
         self._domain = domain
         self._prove = prove
+        self._apps = apps
         self._sessions = sessions
         self._vaults = vaults
         self._clock = clock
@@ -71,24 +73,11 @@ class LogIn:
     ) -> Session:
         """`localpart` None: nobody of ours; `Refused(WRONG_PASSWORD)`, `ACCOUNT_LOCKED`."""
         check_device_id(device.device_id)
-        typed = app_password_typed(password)
-        if typed is not None and localpart is not None:
-            session = await self._by_app_password(localpart, typed, device)
-            if session is not None:
-                return session
+        entry = await self._apps.check(localpart, password) if localpart is not None else None
+        if entry is not None:
+            return await self._open(entry.account, entry.secret, device)
         account, keys = await self._prove.password(localpart, password)
         return await self._open(account, password_slot(keys.slot), device)
-
-    async def _by_app_password(
-        self, localpart: str, typed: str, device: DeviceWanted
-    ) -> Session | None:
-        async with self._db.read() as snap:
-            account = await accounts.by_localpart(snap, localpart)
-            found = await tokens.app_password(snap, token_hash(typed))
-        if found is None or account is None or found[1] != account.account_no:
-            return None
-        shown: Secret = (SlotKind.APP_PASSWORD, str(found[0]), slot_key(typed))
-        return await self._open(account, shown, device)
 
     async def _open(self, account: Account, shown: Secret, device: DeviceWanted) -> Session:
         check_may_enter(account)
@@ -139,9 +128,9 @@ class LogIn:
             if account is None or not account.active:
                 raise Refused(Reason.FORBIDDEN, "The log-in token is not valid")
             check_may_enter(account)
-            shown: Secret = (SlotKind.CODE, _login_ref(token_no), slot_key(token))
+            shown: Secret = (SlotKind.CODE, login_ref(token_no), slot_key(token))
             session = await self._session(tx, account, shown, device, pair, device_no)
-            await self._vaults.drop_slot(tx, account_no, SlotKind.CODE, _login_ref(token_no))
+            await self._vaults.drop_slot(tx, account_no, SlotKind.CODE, login_ref(token_no))
             return session
 
     async def give_token(self, account_no: int, password_key: bytes) -> tuple[str, int]:
@@ -152,13 +141,14 @@ class LogIn:
             await tokens.add_login(
                 tx, token_no, token_hash(token), account_no, self._clock() + LOGIN_TOKEN_LIFE_MS
             )
-            code: Secret = (SlotKind.CODE, _login_ref(token_no), slot_key(token))
+            code: Secret = (SlotKind.CODE, login_ref(token_no), slot_key(token))
             await hand_on(self._vaults, tx, account_no, password_slot(password_key), [code])
         return token, LOGIN_TOKEN_LIFE_MS
 
 
-def _login_ref(token_no: int) -> str:
-    return f"login-{token_no}"  # OAuth codes are slots of the same kind
+def login_ref(token_no: int) -> str:
+    """The slot of a log-in token; OAuth codes are slots of the same kind."""
+    return f"login-{token_no}"
 
 
 def check_may_enter(account: Account) -> None:

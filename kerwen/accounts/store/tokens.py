@@ -42,8 +42,13 @@ _SUCCESSORS = sql(
     " order by token_no limit 100"
 )
 _SHORTEN = sql(
-    "update access_tokens set expires_ms = :until where refresh_no = :refresh_no"
-    " and refresh_no > 0 and (expires_ms = 0 or expires_ms > :until)"
+    "update access_tokens set refresh_no = 0, expires_ms ="
+    " case when expires_ms = 0 or expires_ms > :until then :until else expires_ms end"
+    " where refresh_no = :refresh_no and refresh_no > 0"
+)
+_ALONE = sql(
+    "update access_tokens set refresh_no = 0"
+    " where refresh_no {in_ints:token_nos} and refresh_no > 0"
 )
 _RETIRED_ACCESS = sql(
     "update access_tokens set retires = 0 where retires = :token_no and retires > 0"
@@ -52,8 +57,8 @@ _RETIRED_REFRESH = sql(
     "update refresh_tokens set retires = 0 where retires = :token_no and retires > 0"
 )
 _STALE_ACCESS = sql(
-    "select token_no, account_no from access_tokens"
-    " where expires_ms > 0 and expires_ms <= :before order by expires_ms limit 500"
+    "select token_no, account_no from access_tokens where refresh_no = 0"
+    " and expires_ms > 0 and expires_ms <= :before order by expires_ms limit 500"
 )
 _STALE_REFRESH = sql(
     "select token_no, account_no from refresh_tokens"
@@ -88,6 +93,8 @@ _APPS = sql(
     " where account_no = :account_no order by app_no"
 )
 _USE_APP = sql("update app_passwords set used_ms = :now where app_no = :app_no")
+_APPS_NOS = sql("select app_no from app_passwords where account_no = :account_no")
+_DROP_APPS = sql("delete from app_passwords where account_no = :account_no")
 _DROP_APP = sql("delete from app_passwords where account_no = :account_no and app_no = :app_no")
 
 
@@ -226,7 +233,9 @@ async def retire(tx: Tx, refresh_no: int, until_ms: int) -> None:
 
 
 async def stale_access(tx: Tx, before_ms: int) -> list[tuple[int, int]]:
-    """Access tokens that ended before: `(token_no, account_no)`, 500 at a time."""
+    """Access tokens that ended before and that nobody can refresh: `(token_no, account_no)`, 500
+    at a time. Others stay, so that their clients are told of a soft logout.
+    """
     return [(row[0], row[1]) for row in await tx.all(_STALE_ACCESS, before=before_ms)]
 
 
@@ -241,7 +250,8 @@ async def drop_access(tx: Tx, token_nos: list[int]) -> None:
 
 
 async def drop_refresh(tx: Tx, token_nos: list[int]) -> None:
-    """Ends refresh tokens."""
+    """Ends refresh tokens; the access tokens given with them stand alone from now on."""
+    await tx.run(_ALONE, token_nos=token_nos)
     await tx.run(_DROP_REFRESH, token_nos=token_nos)
 
 
@@ -306,6 +316,14 @@ async def app_passwords(snap: Snap, account_no: int) -> list[AppPassword]:
 async def use_app_password(tx: Tx, app_no: int, now_ms: int) -> None:
     """Notes a log-in with an app password."""
     await tx.run(_USE_APP, app_no=app_no, now=now_ms)
+
+
+async def drop_app_passwords(tx: Tx, account_no: int) -> list[int]:
+    """Ends every app password of an account; their numbers."""
+    nos = [row[0] for row in await tx.all(_APPS_NOS, account_no=account_no)]
+    if nos:
+        await tx.run(_DROP_APPS, account_no=account_no)
+    return nos
 
 
 async def drop_app_password(tx: Tx, account_no: int, app_no: int) -> bool:

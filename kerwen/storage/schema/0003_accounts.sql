@@ -55,7 +55,8 @@ create index access_tokens_device on access_tokens (device_no);
 create index access_tokens_account on access_tokens (account_no);
 create index access_tokens_refresh on access_tokens (refresh_no) where refresh_no > 0;
 create index access_tokens_retires on access_tokens (retires) where retires > 0;
-create index access_tokens_expiry on access_tokens (expires_ms) where expires_ms > 0;
+create index access_tokens_expiry on access_tokens (expires_ms)
+    where refresh_no = 0 and expires_ms > 0;
 create table refresh_tokens (
     token_no {id},
     hash {blob} not null unique,
