@@ -22,6 +22,8 @@ SQLITE = Dialect(
         "without_rowid": "WITHOUT ROWID",  # rows live in the primary key's tree
         "for_update": "",  # one writer: the lock is the turn
         "skip_locked": "",
+        # the database's clock
+        "now_ms": "cast((julianday('now') - 2440587.5) * 86400000 as BIGINT)",
     },
     {
         "ints": "in (select value from json_each(?))",
@@ -37,6 +39,7 @@ POSTGRES = Dialect(
         "without_rowid": "",
         "for_update": "for update",
         "skip_locked": "skip locked",
+        "now_ms": "cast(extract(epoch from clock_timestamp()) * 1000 as BIGINT)",
     },
     {"ints": "= any(?::bigint[])", "texts": "= any(?::text[])"},
 )

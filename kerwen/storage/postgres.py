@@ -18,6 +18,7 @@ from kerwen.base.errors import Unavailable
 from kerwen.storage.database import Row
 from kerwen.storage.ending import Broken, Ending
 from kerwen.storage.feed import Feed
+from kerwen.storage.feed_reader import FeedReader
 from kerwen.storage.literals import int_list, literal, text_list
 from kerwen.storage.postgres_pool import Link, Pool, arguments
 from kerwen.storage.sql import Sql, sql
@@ -272,9 +273,16 @@ class PostgresDatabase:
     """The `Database` of one worker. Opened by `open_postgres`, which migrates and follows."""
 
     def __init__(
-        self, dsn: str, feed: Feed, *, strict: bool = False, strict_locks: bool = False
+        self,
+        dsn: str,
+        feed: Feed,
+        reader: FeedReader,
+        *,
+        strict: bool = False,
+        strict_locks: bool = False,
     ) -> None:
         self.dsn = dsn
+        self.reader = reader
         self.feed = feed
         self.strict = strict
         self.strict_locks = strict_locks
@@ -342,5 +350,6 @@ class PostgresDatabase:
         """Lets what runs end, then closes every connection."""
         while self._behind:
             await asyncio.wait(self._behind, timeout=10)
+        await self.reader.stop()
         await self.writers.close()
         await self.readers.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from kerwen.storage.feed import Feed
+from kerwen.storage.feed_reader import FeedReader
 from kerwen.storage.migrate import migrate_postgres
 from kerwen.storage.postgres import PostgresDatabase
+from kerwen.storage.postgres_feed import PostgresFeed, check_timeline
 from kerwen.storage.postgres_pool import connect
 
 
@@ -15,7 +17,9 @@ async def open_postgres(
     link = await connect(dsn)
     try:
         await migrate_postgres(link)
+        await check_timeline(link)
     finally:
         link.raw.terminate()
-    db = PostgresDatabase(dsn, feed, strict=strict, strict_locks=strict_locks)
-    return db
+    reader = FeedReader(feed, PostgresFeed(dsn))
+    await reader.start()
+    return PostgresDatabase(dsn, feed, reader, strict=strict, strict_locks=strict_locks)

@@ -203,6 +203,7 @@ class SqliteDatabase:
         self.readers = Readers(path)
         self._committer = _Committer()
         self._conn = connect(path, wait_s=0)
+        self._sound = True
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._busy = False  # a body runs, or a commit
         self._open = False  # the group has begun
@@ -239,7 +240,10 @@ class SqliteDatabase:
             self._conn.execute("savepoint job")
         except BaseException as error:
             self._pass_on()
-            raise translated(error) from error
+            ours = translated(error)
+            if ours is error:
+                raise
+            raise ours from error
         self._owner = asyncio.current_task()
         tx = LiteTx(self._conn, self.strict)
         if self.strict:
@@ -247,6 +251,9 @@ class SqliteDatabase:
         return tx
 
     async def _begin_group(self) -> None:
+        if not self._sound:
+            self._conn = connect(self.path, wait_s=0)
+            self._sound = True
         for left in reversed(range(int(limits.LOCK_WAIT_MAX_MS / 1000 / _BUSY_STEP_S))):
             try:
                 self._conn.execute("begin immediate")
@@ -357,9 +364,9 @@ class SqliteDatabase:
             if self._conn.in_transaction:
                 self._conn.execute("rollback")
         except sqlite3.Error:
-            _log.exception("the writer's connection is broken; opening another")
+            _log.exception("the writer's connection is broken; the next group opens another")
             self._conn.close()
-            self._conn = connect(self.path, wait_s=0)
+            self._sound = False
         self._fail_group(error)
 
     def _fail_group(self, error: BaseException) -> None:
