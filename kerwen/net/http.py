@@ -281,6 +281,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         newest, self._newest = self._newest, None
+        self._fed = 0  # what was fed so far was the body: only heads are counted
         if newest is None:
             return
         if newest is self._running and self._writable is None:
