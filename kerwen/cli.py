@@ -17,6 +17,7 @@ import msgspec
 
 from kerwen.base import config as configuration
 from kerwen.base.config import BadConfig, Config
+from kerwen.commands.account import add_parsers as add_account_parsers
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,6 +46,24 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the server")
     add_flags(serve)
     serve.set_defaults(run=_serve)
+    account = commands.add_parser("account", help="make, list, lock and delete accounts")
+    for command in add_account_parsers(account):
+        add_flags(command)
+        command.set_defaults(run=_account)
+    backup = commands.add_parser("backup", help="write the data folder to one file")
+    backup.add_argument("file", metavar="FILE", help="ends with .tar or .tar.gz")
+    add_flags(backup)
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser("restore", help="unpack a backup into an empty data folder")
+    restore.add_argument("file", metavar="FILE", help="what `kerwen backup` wrote")
+    add_flags(restore)
+    restore.set_defaults(run=_restore)
+    doctor = commands.add_parser("doctor", help="look for what will hurt")
+    add_flags(doctor)
+    doctor.set_defaults(run=_doctor)
+    dns = commands.add_parser("dns", help="print the records that the domain needs")
+    add_flags(dns)
+    dns.set_defaults(run=_dns)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return top
@@ -92,14 +111,14 @@ def _unwrap(kind: Any) -> tuple[Any, str]:
     return kind, words
 
 
-def config_of(options: argparse.Namespace) -> Config:
+def config_of(options: argparse.Namespace, *, serving: bool = False) -> Config:
     """The configuration of a command's flags and file. Raises `BadConfig`."""
     names = {key.name for key in msgspec.structs.fields(Config)}
     flags = {name: value for name, value in vars(options).items() if name in names}
     if "listen" in flags:
         flags["listen"] = dict(_listen(text) for text in flags["listen"])
     file = Path(options.config) if options.config else None
-    return configuration.load(flags, file)
+    return configuration.load(flags, file, serving=serving)
 
 
 def _listen(text: str) -> tuple[str, str]:
@@ -116,7 +135,7 @@ def _serve(options: argparse.Namespace) -> int:
     from kerwen import main as house
     from kerwen.base import log
 
-    config = config_of(options)
+    config = config_of(options, serving=True)
     log.start(config.log_level)
     house.serve(config, _print_addresses)
     return 0
@@ -133,6 +152,47 @@ def _print_addresses(house: Any) -> None:
     if config.dev and config.tls_cert is None:
         print(f"  authority  {config.data_path / 'dev-ca.pem'}")
     sys.stdout.flush()
+
+
+def _account(options: argparse.Namespace) -> int:
+    from kerwen.commands import account
+
+    return account.run(options, config_of)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from kerwen.commands import backup
+
+    count, size = backup.backup(config_of(options), Path(options.file))
+    print(f"{options.file}: {count} files, {size / 1e6:.1f} MB")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from kerwen.commands import backup
+
+    data = configuration.folder_of(vars(options)).absolute()
+    count = backup.restore(Path(options.file), data)
+    print(f"{data}: {count} files")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from kerwen.commands import doctor
+
+    worst = 0
+    for finding in doctor.examine(config_of(options)):
+        print(f"{finding.level:<5} {finding.about:<12} {finding.text}")
+        worst = max(worst, finding.level == "bad")
+    return worst
+
+
+def _dns(options: argparse.Namespace) -> int:
+    from kerwen.commands import dns
+
+    for line in dns.records(config_of(options)):
+        print(line)
+    return 0
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -55,7 +55,7 @@ def passwords() -> dict[str, str]:
 
 
 def add(name: str, password: str) -> None:
-    command = [KERWEN, "account", "--data", str(DATA), "--dev", "add", name]
+    command = [KERWEN, "account", "add", name, "--data", str(DATA), "--dev"]
     command += [*PEOPLE.get(name, []), "--password-file", "-"]
     done = subprocess.run(command, input=password, text=True, capture_output=True, check=False)
     if done.returncode and "taken" not in done.stderr:

@@ -198,10 +198,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return kind in CHAT_KINDS or self.mail == "on"
 
 
-def load(flags: Mapping[str, Any], file: Path | None = None) -> Config:
+def load(flags: Mapping[str, Any], file: Path | None = None, *, serving: bool = True) -> Config:
     """The checked configuration of flags (only those that were given) over a file.
 
-    Without `file`, `config.toml` of the data folder is read if there is one.
+    Without `file`, `config.toml` of the data folder is read if there is one. Commands that open
+    no listener (`serving=False`) need not be told what listeners need.
     """
     settings: dict[str, Any] = {}
     path = file or folder_of(flags) / "config.toml"
@@ -220,6 +221,8 @@ def load(flags: Mapping[str, Any], file: Path | None = None) -> Config:
     except msgspec.ValidationError as error:
         raise BadConfig(str(error)) from None
     _check(config)
+    if serving:
+        _check_listeners(config)
     return config
 
 
@@ -274,7 +277,7 @@ def _check(config: Config) -> None:
         _check_file(name, getattr(config, name))
     for path in config.app_service:
         _check_file("app_service", path)
-    _check_listeners(config)
+    config.listeners()  # says what is no place
 
 
 def _check_file(name: str, path: str | None) -> None:

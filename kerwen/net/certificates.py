@@ -43,6 +43,7 @@ def for_development(folder: Path, domain: str) -> Certificate:
         dev_ca.make_authority(authority, authority_key)
     dev_ca.make_server(authority, authority_key, names, found.cert, found.key)
     renew_s = int(time.time()) + _RENEW_S
+    note.touch(mode=0o600)
     note.write_text(json.dumps({"names": names, "renew_s": renew_s}))
     return found
 

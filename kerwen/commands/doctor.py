@@ -1,0 +1,188 @@
+"""`kerwen doctor`: looks for what will hurt: rights, room, schema, ports, certificates, clock."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import socket
+import sqlite3
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from kerwen.api import admin_socket
+from kerwen.base.config import Config
+
+_ROOM_BAD: Final = 256 << 20
+_ROOM_POOR: Final = 2 << 30
+_DAYS_POOR: Final = 14
+_UNSYNCHRONISED: Final = 5  # TIME_ERROR of adjtimex(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: `good`, worth `care`, or `bad` (the server will not do its work)."""
+
+    level: Literal["good", "care", "bad"]
+    about: str
+    text: str
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """All findings, in the order in which an operator would look."""
+    checks: tuple[Callable[[Config], Iterator[Finding]], ...] = (
+        _folder, _room, _schema, _ports, _certificate, _clock, _domain,
+    )  # fmt: skip
+    for check in checks:
+        yield from check(config)
+
+
+def _folder(config: Config) -> Iterator[Finding]:
+    data = config.data_path
+    if not data.is_dir():
+        yield Finding("care", "data", f"{data} does not exist yet; the first start makes it")
+        return
+    if not os.access(data, os.R_OK | os.W_OK | os.X_OK):
+        yield Finding("bad", "data", f"{data} cannot be written by this user")
+        return
+    if data.stat().st_mode & 0o077:
+        yield Finding("care", "data", f"{data} is open to other users: chmod 700 {data}")
+    loose = [p for p in data.glob("keys/*") if p.suffix != ".pem" and p.stat().st_mode & 0o077]
+    for path in loose:
+        yield Finding("bad", "keys", f"{path} can be read by other users: chmod 600 {path}")
+    if not loose:
+        yield Finding("good", "data", str(data))
+
+
+def _room(config: Config) -> Iterator[Finding]:
+    folder = config.data_path if config.data_path.is_dir() else config.data_path.parent
+    if not folder.is_dir():
+        return
+    free = shutil.disk_usage(folder).free
+    level: Literal["good", "care", "bad"] = "good"
+    if free < _ROOM_POOR:
+        level = "bad" if free < _ROOM_BAD else "care"
+    yield Finding(level, "disk", f"{free / (1 << 30):.1f} GiB free")
+
+
+def _schema(config: Config) -> Iterator[Finding]:
+    file = config.data_path / "kerwen.db"
+    if config.database is not None or not file.exists():
+        return
+    from kerwen.storage import migrate
+
+    newest = max(migrate.versions())
+    try:
+        conn = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        try:
+            found = conn.execute("select max(version) from schema_version").fetchone()[0]
+            sound = conn.execute("pragma quick_check(1)").fetchone()[0]
+        finally:
+            conn.close()
+    except sqlite3.Error as error:
+        yield Finding("bad", "database", f"{file}: {error}")
+        return
+    if sound != "ok":
+        yield Finding("bad", "database", f"{file} is damaged: {sound}")
+    elif found > newest:
+        yield Finding("bad", "database", f"schema {found} is newer than this program ({newest})")
+    elif found < newest:
+        yield Finding("care", "database", f"the next start upgrades schema {found} to {newest}")
+    else:
+        yield Finding("good", "database", f"sound, schema {found}")
+
+
+def _ports(config: Config) -> Iterator[Finding]:
+    data = config.data_path
+    if data.is_dir() and admin_socket.ask(data, {"do": "ping"}) is not None:
+        yield Finding("good", "ports", "the server runs")
+        return
+    for listen in config.listeners():
+        if listen.kind not in ("http", "https", "federation"):
+            continue
+        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((listen.host, listen.port))
+            except OSError as error:
+                yield Finding("bad", "ports", f"{listen}: {error.strerror}")
+            else:
+                yield Finding("good", "ports", f"{listen} is free")
+
+
+def _certificate(config: Config) -> Iterator[Finding]:
+    if config.tls_cert is None or config.tls_key is None:
+        if not config.dev and any(listen.tls for listen in config.listeners()):
+            yield Finding("bad", "certificate", "there is none: give tls_cert and tls_key")
+        return
+    from cryptography import x509
+
+    from kerwen.net import tls
+
+    try:
+        tls.server_context(Path(config.tls_cert), Path(config.tls_key))
+        cert = x509.load_pem_x509_certificates(Path(config.tls_cert).read_bytes())[0]
+    except (OSError, ValueError, ssl.SSLError) as error:
+        yield Finding("bad", "certificate", f"{config.tls_cert}: {error}")
+        return
+    days = int((cert.not_valid_after_utc.timestamp() - time.time()) // 86_400)
+    host = config.server_name.partition(":")[0]
+    if not _covers(cert, host):
+        yield Finding("care", "certificate", f"it does not name {host}")
+    if days < 0:
+        yield Finding("bad", "certificate", f"it ran out {-days} days ago")
+    else:
+        level: Literal["good", "care"] = "care" if days < _DAYS_POOR else "good"
+        yield Finding(level, "certificate", f"good for {days} days")
+
+
+def _covers(cert: object, host: str) -> bool:
+    from cryptography import x509
+
+    assert isinstance(cert, x509.Certificate), "the caller has loaded it"
+    try:
+        names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    told = [str(n) for n in names.get_values_for_type(x509.DNSName)]
+    told += [str(n) for n in names.get_values_for_type(x509.IPAddress)]
+    return host in told or "*." + host.partition(".")[2] in told
+
+
+def _clock(config: Config) -> Iterator[Finding]:
+    try:
+        told = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
+    except (OSError, AttributeError):
+        return  # not Linux
+    if told == _UNSYNCHRONISED:
+        yield Finding("care", "clock", "nothing keeps it right; other servers refuse a wrong one")
+    else:
+        yield Finding("good", "clock", "kept right by the system")
+
+
+def _domain(config: Config) -> Iterator[Finding]:
+    if config.dev:
+        return
+    host = config.server_name.partition(":")[0]
+    try:
+        found = sorted({a[4][0] for a in socket.getaddrinfo(host, None)})
+    except OSError:
+        yield Finding("care", "domain", f"{host} has no address in DNS")
+    else:
+        yield Finding("good", "domain", f"{host} is at {', '.join(map(str, found))}")
+    for name in ("client", "server"):
+        url = f"https://{host}/.well-known/matrix/{name}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                answer.read(4096)
+            yield Finding("good", "domain", f"{url} answers")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+            yield Finding("care", "domain", f"{url}: {reason}")
