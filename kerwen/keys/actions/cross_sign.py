@@ -14,7 +14,7 @@ from kerwen.keys.device_keys import as_object, ed25519_key
 from kerwen.keys.key_cache import KeyCache
 from kerwen.keys.store import cross_signing as store
 from kerwen.keys.store import device_keys
-from kerwen.storage.database import Database, Retry, Snap, Tx
+from kerwen.storage.database import Database, Snap, Tx
 
 Failures = dict[str, dict[str, Refused]]
 """What was not taken, by user id and key id."""
@@ -41,16 +41,20 @@ class CrossSign:
             await self._check(snap, device, given, stored)
         if not cross_signing.brings_new_keys(given, stored):
             return True
-        proved = False
-        if cross_signing.needs_proof(given, stored):
-            if not await prove():
-                return False
-            proved = True
+        proved = cross_signing.needs_proof(given, stored)
+        if proved and not await prove():
+            return False
+        if await self._store(device, given, proved):
+            return True
+        return await prove() and await self._store(device, given, True)
+
+    async def _store(self, device: Device, given: Keys, proved: bool) -> bool:
+        """False if another device of the user was first, so that proof is needed after all."""
         async with self._db.write() as tx:
             await store.lock_user(tx, device.account_no)
             stored = await store.user_keys(tx, device.account_no)
             if cross_signing.needs_proof(given, stored) and not proved:
-                raise Retry  # another device was first
+                return False
             await self._check(tx, device, given, stored)
             await self._replace(tx, device.account_no, given, stored)
         return True
