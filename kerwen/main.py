@@ -82,7 +82,7 @@ async def build(config: Config) -> House:
     house: House
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
     areas: Sequence[routes.Area] = [health, *messenger.areas]
-    http = HttpServer(App(routes.gather(areas), messenger.authenticate, limiter))
+    http = HttpServer(App(routes.gather(areas), messenger.accounts.authenticate, limiter))
     house = House(
         config=config,
         database=database,

@@ -8,35 +8,26 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kerwen.accounts import account_data_store, openid_store, profile_store
 from kerwen.accounts.actions.account_data import AccountData
-from kerwen.accounts.actions.authenticate import Authenticate
 from kerwen.accounts.actions.filters import Filters
-from kerwen.accounts.actions.invite import Invite
-from kerwen.accounts.actions.log_in import LogIn
-from kerwen.accounts.actions.log_out import LogOut
-from kerwen.accounts.actions.open_session import OpenSession
 from kerwen.accounts.actions.openid import OpenId
 from kerwen.accounts.actions.profile import Profiles
-from kerwen.accounts.actions.prove import Challenge, Prove
+from kerwen.accounts.actions.prove import Challenge
 from kerwen.accounts.actions.push_rules import EditPushRules, PushRules
 from kerwen.accounts.actions.pushers import Pushers
-from kerwen.accounts.actions.refresh import Refresh
-from kerwen.accounts.actions.register import Register
-from kerwen.accounts.actions.remove_devices import RemoveDevices
-from kerwen.accounts.actions.stretch import Stretcher
 from kerwen.accounts.actions.user_directory import UserDirectory
 from kerwen.accounts.password import CHEAP, Argon2
 from kerwen.api.client.account_data import AccountDataApi
+from kerwen.api.client.accounts import AccountHooks, Accounts, AccountSettings
 from kerwen.api.client.cross_signing import CrossSigningApi
 from kerwen.api.client.filters import FiltersApi
 from kerwen.api.client.keys import KeysApi
-from kerwen.api.client.login import LoginApi
 from kerwen.api.client.media import MediaApi
 from kerwen.api.client.openid import OpenIdApi
 from kerwen.api.client.profile import ProfileApi
 from kerwen.api.client.push_rules import PushRulesApi
 from kerwen.api.client.receipts import ReceiptsApi
-from kerwen.api.client.register import RegisterApi
 from kerwen.api.client.room_events import RoomEventsApi
 from kerwen.api.client.room_keys import RoomKeysApi
 from kerwen.api.client.rooms import RoomsApi
@@ -45,9 +36,7 @@ from kerwen.api.client.tags import TagsApi
 from kerwen.api.client.to_device import ToDeviceApi
 from kerwen.api.client.ui_auth import challenge_reply
 from kerwen.api.client.user_directory import UserDirectoryApi
-from kerwen.api.client.versions import VersionsApi
-from kerwen.api.client.whoami import WhoamiApi
-from kerwen.api.http import Caller, Reply, Request
+from kerwen.api.http import Reply, Request
 from kerwen.api.routes import Area
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
@@ -60,7 +49,7 @@ from kerwen.keys.actions.query import Query
 from kerwen.keys.actions.send_to_device import SendToDevice
 from kerwen.keys.actions.upload import Upload
 from kerwen.keys.key_cache import KeyCache
-from kerwen.keys.store import on_device_removed
+from kerwen.keys.store import forget_account, on_device_removed
 from kerwen.media.thumbnailer import Thumbnailer
 from kerwen.rooms.actions.append import Append
 from kerwen.rooms.actions.create_room import CreateRoom
@@ -78,22 +67,24 @@ from kerwen.rooms.store.users import user_ids
 from kerwen.rooms.store.view import RoomViews
 from kerwen.rooms.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
 from kerwen.storage.blobs import Blobs
-from kerwen.storage.database import Database
+from kerwen.storage.database import Database, Tx
 from kerwen.storage.feed import Feed
 from kerwen.storage.key_files import signing_key
 from kerwen.storage.wake import WakeIndex
 from kerwen.vault.store import Vaults
 
 _SWEEP_S = 30.0
+UNSTABLE = {
+    "org.matrix.msc4222": True,  # state_after in /sync
+}
 
 
 @dataclass(slots=True)
 class Messenger:
     """What `main` needs of the messenger."""
 
-    authenticate: Authenticate[Caller]
+    accounts: Accounts
     areas: list[Area]
-    register: Register
     wake: WakeIndex
     sync: Sync
     at_stop: list[Callable[[], None]] = field(default_factory=list)
@@ -108,21 +99,7 @@ def build_messenger(
     names, recent, views = Names(), Recent(), RoomViews()
     feed.follow(recent.follow)
 
-    # accounts
-    vaults = Vaults(secrets.token_bytes, clock)
-    stretcher = Stretcher(_argon2(config))
-    remove = RemoveDevices(vaults, [on_device_removed])
-    sessions = OpenSession(db, remove, clock=clock)
-    prove = Prove(db, domain, stretcher, clock=clock)
-    register = Register(
-        db, domain, stretcher, sessions, vaults, config.registration_mode, clock=clock
-    )
-    log_in = LogIn(db, domain, prove, sessions, vaults, clock)
-    authenticate = Authenticate(db, feed, domain, vaults, Caller, clock)
-    account_data = AccountData(db)
     push_rules = PushRules(db, feed)
-
-    # rooms
     append = Append(
         db,
         domain,
@@ -134,6 +111,30 @@ def build_messenger(
         push_rules,
     )
     membership = Membership(append)
+
+    # accounts
+    vaults = Vaults(secrets.token_bytes, clock)
+    accounts = Accounts(
+        db,
+        feed,
+        vaults,
+        AccountSettings(
+            domain,
+            config.registration_mode,
+            _argon2(config),
+            room_versions=dict.fromkeys(ROOM_VERSIONS, "stable"),
+            default_room_version=DEFAULT_ROOM_VERSION,
+            unstable=UNSTABLE,
+        ),
+        AccountHooks(
+            on_device_removed=[on_device_removed, _drop_pushers],
+            on_deactivated=[_forget],
+            after_deactivated=[membership.leave_all],
+        ),
+        clock,
+    )
+    account_data = AccountData(db)
+
     read = Read(db, names, clock)
     neighbours = _Neighbours(db)
     wake = WakeIndex(neighbours.device_list)
@@ -154,26 +155,17 @@ def build_messenger(
 
     async def check_uia(request: Request, body: Mapping[str, Any]) -> Reply | None:
         auth = body.get("auth")
-        proof = await prove.owner(
+        proof = await accounts.prove.owner(
             "device_signing", request.caller.account_no, auth if isinstance(auth, dict) else None
         )
         if isinstance(proof, Challenge):
             return challenge_reply(proof)
-        prove.done(proof)
+        accounts.prove.done(proof)
         return None
 
     media = MediaApi(db, blobs, feed, domain, Thumbnailer(), clock=clock)
     areas: list[Area] = [
-        VersionsApi(dict.fromkeys(ROOM_VERSIONS, "stable"), DEFAULT_ROOM_VERSION),
-        RegisterApi(domain, register, prove, Invite(db, clock)),
-        LoginApi(
-            domain,
-            log_in,
-            Refresh(db, domain, sessions, vaults, clock),
-            LogOut(db, remove),
-            prove,
-        ),
-        WhoamiApi(),
+        accounts,
         AccountDataApi(account_data),
         TagsApi(account_data),
         PushRulesApi(EditPushRules(db), Pushers(db, clock)),
@@ -201,15 +193,28 @@ def build_messenger(
         while True:
             await asyncio.sleep(_SWEEP_S)
             wake.sweep(clock())
+            await accounts.tidy()
 
-    return Messenger(authenticate, areas, register, wake, sync, [sync.stop], [sweep])
+    return Messenger(accounts, areas, wake, sync, [sync.stop], [sweep])
 
 
-def _argon2(config: Config) -> Argon2 | None:
+def _argon2(config: Config) -> Argon2:
     """A development server may hash cheaply; people's passwords never are."""
     if config.dev and config.cheap_passwords:
         return CHEAP
-    return None
+    return Argon2()
+
+
+async def _drop_pushers(tx: Tx, account_no: int, device_no: int) -> None:
+    await account_data_store.drop_device_pushers(tx, [device_no])
+
+
+async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
+    """What all subjects keep of somebody who leaves for good."""
+    await forget_account(tx, account_no)
+    await account_data_store.drop_account(tx, account_no)
+    await openid_store.drop_account(tx, account_no)
+    await profile_store.drop(tx, account_no)
 
 
 class _Neighbours:

@@ -139,6 +139,18 @@ class Membership:
             except Refused:
                 continue  # left or banned meanwhile
 
+    async def leave_all(self, user_no: int, user_id: str, erase: bool) -> None:
+        """Somebody leaves for good: out of every room, invites declined, a transaction each."""
+        async with self._append.db.read() as snap:
+            places = await members.members_of(snap, user_no)
+            ids = await room_ids(snap, [p.room_no for p in places])
+        for place in places:
+            if place.membership in ("join", "invite", "knock"):
+                try:
+                    await self.leave((user_id, user_no), ids[place.room_no], None)
+                except Refused:
+                    continue  # banned or gone meanwhile
+
     async def _tell_profile(self, who: tuple[str, int], room_id: str) -> None:
         async with self._append.room(room_id) as room:
             now = await room.view.state_event(room.tx, "m.room.member", who[0])
