@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -100,49 +100,57 @@ async def _end_snapshot(pool: Pool, link: Link) -> None:
 class PgTx(Ending):
     """A transaction on one link."""
 
-    __slots__ = ("_begun", "_db", "_link")
+    __slots__ = ("_begun", "_broke", "_db", "_link")
 
     def __init__(self, db: PostgresDatabase, link: Link) -> None:
         super().__init__(db.strict)
         self._db = db
         self._link = link
         self._begun = False
+        self._broke: BaseException | None = None
 
     async def one(self, sql: Sql, **params: Any) -> Row | None:
         rows = await self.all(sql, **params)
         return rows[0] if rows else None
 
     async def all(self, sql: Sql, **params: Any) -> list[Row]:
-        await self._ready(sql)
-        return await self._link.rows(sql, params)
+        rows: list[Row] = await self._do(sql, self._link.rows, sql, params)
+        return rows
 
     async def run(self, sql: Sql, **params: Any) -> int:
-        await self._ready(sql)
-        link = self._link
-        tag = await link.call(link.raw.execute, sql.postgres, *arguments(sql, params))
+        raw = self._link.raw
+        call = self._link.call
+        tag = await self._do(sql, call, raw.execute, sql.postgres, *arguments(sql, params))
         return _count(tag)
 
     async def many(self, sql: Sql, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
-        await self._ready(sql)
-        link = self._link
+        assert not sql.lists, "no lists in many"
         names = sql.names
         many = [[row[name] for name in names] for row in rows]
-        await link.call(link.raw.executemany, sql.postgres, many)
+        await self._do(sql, self._link.call, self._link.raw.executemany, sql.postgres, many)
 
-    async def _ready(self, sql: Sql) -> None:
+    async def _do(self, sql: Sql, deed: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        if self._broke is not None:
+            raise self._broke  # after an error only the end is left
         if self._strict:
             self.check_body(sql)
         if not self._begun:
             self._begun = True
             await self._link.execute("begin")
+        try:
+            return await deed(*args)
+        except Exception as error:
+            self._broke = error
+            raise
 
     async def finish(self) -> None:
         """The tail; the link is given back, the change told. Errors come out as ours."""
         try:
-            if self._strict:
-                self.check_end(self._db.strict_locks)
+            if self._broke is not None:
+                await self._undo()
+                raise self._broke
             if self._begun or self._tail or self._changes:
                 await self._commit()
         finally:
@@ -154,6 +162,8 @@ class PgTx(Ending):
     async def _commit(self) -> None:
         link = self._link
         try:
+            if self._strict:
+                self.check_end(self._db.strict_locks)
             message = self._message()
             await self._prepare()
             await link.execute(message)

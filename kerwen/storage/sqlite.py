@@ -239,6 +239,8 @@ class SqliteDatabase:
                 await self._begin_group()
             self._conn.execute("savepoint job")
         except BaseException as error:
+            if self._open and not self._conn.in_transaction:
+                self._fail_group(error)
             self._pass_on()
             ours = translated(error)
             if ours is error:
