@@ -34,7 +34,6 @@ def disposition(content_type: str, name: str | None) -> bytes:
         return kind.encode()
     if _PLAIN.fullmatch(name):
         return f'{kind}; filename="{name}"'.encode()
-    # RFC 6266 §4.3 and appendix D: a plain name for old peers, then the right one
-    plain = "".join(c if _PLAIN.fullmatch(c) else "_" for c in name)
+    # RFC 6266 §4.3; no second, plain name beside it: some parsers would take that one
     exact = quote(name, safe=_ATTR_CHARS)
-    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{exact}".encode("ascii")
+    return f"{kind}; filename*=UTF-8''{exact}".encode("ascii")

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlsplit
 
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
+from kerwen.base.config import BadConfig
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.storage.blobs import CHUNK, KEY, SWEEP_BATCH, Blob, Named, new_key
 
@@ -39,6 +42,31 @@ class S3Place:
     access_key_id: str
     secret_access_key: str
     endpoint: str | None = None
+
+
+def s3_place(url: str, environ: Mapping[str, str] = os.environ) -> S3Place:
+    """The place that `s3://BUCKET/PREFIX?region=…&endpoint=https://…` names.
+
+    The keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, so that no configuration file
+    holds a secret. Raises `BadConfig`.
+    """
+    parts = urlsplit(url)
+    more = dict(parse_qsl(parts.query))
+    unknown = more.keys() - {"region", "endpoint"}
+    if parts.scheme != "s3" or not parts.hostname or parts.username or unknown:
+        raise BadConfig("blobs must read s3://BUCKET/PREFIX?region=NAME&endpoint=URL")
+    try:
+        key_id, secret = environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"]
+    except KeyError as missing:
+        raise BadConfig(f"blobs in S3 need the environment variable {missing}") from None
+    return S3Place(
+        bucket=parts.hostname,
+        prefix=parts.path.strip("/"),
+        region=more.get("region", "us-east-1"),
+        access_key_id=key_id,
+        secret_access_key=secret,
+        endpoint=more.get("endpoint"),
+    )
 
 
 class _Abandoned(Exception):
@@ -88,7 +116,7 @@ class S3Blobs:
             config["endpoint"] = place.endpoint
         self._store: S3Store = S3Store(
             place.bucket,
-            prefix=place.prefix,
+            prefix=place.prefix or None,
             config=config,
             client_options={
                 "allow_http": (place.endpoint or "").startswith("http://"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ class Answer:
     @property
     def errcode(self) -> str:
         return str(self.json["errcode"])
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Waits for what another task or process does."""
+    for _ in range(10_000):
+        if true():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it never came true")
 
 
 class Time:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from kerwen.base.errors import Reason, Refused, Unavailable
 from kerwen.media.thumbnail_sizes import Variant
 from kerwen.media.thumbnailer import Thumbnailer
-from tests.media.house import House
+from tests.media.house import House, until
 from tests.media.images import bare, film, opened, picture
 
 V1 = "/_matrix/client/v1/media/thumbnail/"
@@ -22,14 +21,6 @@ CROP96 = Variant(96, 96, True, False)
 
 def _of_process(pid: int, name: str) -> Path:
     return Path(f"/proc/{pid}/{name}")
-
-
-async def _until(true: Callable[[], bool]) -> None:
-    for _ in range(10_000):
-        if true():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it never came true")
 
 
 @pytest.mark.parametrize(
@@ -196,8 +187,8 @@ async def test_an_idle_worker_goes_away() -> None:
         await worker.make(picture(), CROP96)
     pid = worker.pid
     assert pid is not None
-    await _until(lambda: worker.pid is None)
-    await _until(lambda: not _of_process(pid, "limits").exists())
+    await until(lambda: worker.pid is None)
+    await until(lambda: not _of_process(pid, "limits").exists())
     async with worker.turn():
         assert (await worker.make(picture(), CROP96)).data is not None
     await worker.close()
@@ -220,7 +211,7 @@ async def test_a_cancelled_job_leaves_no_confused_worker() -> None:
             await worker.make(picture("PNG", (3000, 3000)), CROP96)
 
     task = asyncio.create_task(job())
-    await _until(lambda: worker.pid is not None)
+    await until(lambda: worker.pid is not None)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -7,7 +7,7 @@ from kerwen.media import store
 from kerwen.media.mxc import well_formed
 from kerwen.media.store import OURS, Media
 from kerwen.storage.blobs import Blobs
-from kerwen.storage.database import Database, Tx, retrying
+from kerwen.storage.database import Database, Kind, Tx, retrying
 
 _AT_ONCE = 100
 
@@ -70,4 +70,6 @@ class Deletion:
             keys.append(media.blob)
             if media.account_no is not None:
                 await store.use(tx, media.account_no, -media.size, -1)
+        elif media.account_no is not None:
+            tx.change(Kind.ACCOUNT, media.account_no)  # somebody may wait for it
         return keys

@@ -1,0 +1,28 @@
+"""The worker that cleans up after media, now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from kerwen.base.errors import Refused, Unavailable
+from kerwen.media.actions.clean import Clean
+
+log = logging.getLogger("kerwen.media")
+
+FIRST_S: Final = 300  # a start has other work to do
+EVERY_S: Final = 6 * 3600
+
+
+async def run_cleaner(clean: Clean, first_s: float = FIRST_S, every_s: float = EVERY_S) -> None:
+    """Cleans until it is cancelled; what fails once is tried again the next time."""
+    await asyncio.sleep(first_s)
+    while True:
+        try:
+            expired, swept = await clean.expire(), await clean.sweep()
+            if expired or swept:
+                log.info("media cleaned", extra={"expired": expired, "swept": swept})
+        except (Refused, Unavailable) as error:
+            log.warning("media not cleaned", extra={"why": str(error)})
+        await asyncio.sleep(every_s)
