@@ -16,7 +16,7 @@ from kerwen.accounts.actions.open_session import (
     check_device_id,
     device_name_of,
 )
-from kerwen.accounts.actions.prove import Prove
+from kerwen.accounts.actions.prove import Prove, check_may_enter
 from kerwen.accounts.actions.vaults import Vaults, hand_on, password_slot
 from kerwen.accounts.address import user_id_of
 from kerwen.accounts.store import accounts, tokens
@@ -149,9 +149,3 @@ class LogIn:
 def login_ref(token_no: int) -> str:
     """The slot of a log-in token; OAuth codes are slots of the same kind."""
     return f"login-{token_no}"
-
-
-def check_may_enter(account: Account) -> None:
-    """A locked account gives no new sessions (CS #account-locking)."""
-    if account.locked:
-        raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")

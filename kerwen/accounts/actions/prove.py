@@ -64,7 +64,10 @@ class Prove:
         self._clock = clock
 
     async def password(self, localpart: str | None, password: str) -> tuple[Account, PasswordKeys]:
-        """The account of a name and password; `Refused(WRONG_PASSWORD)` at the same cost."""
+        """The account of a name and password.
+
+        `Refused(WRONG_PASSWORD)`, which costs as much for nobody as for somebody; ACCOUNT_LOCKED.
+        """
         account = kept = None
         if localpart is not None:
             async with self._db.read() as snap:
@@ -74,6 +77,7 @@ class Prove:
         keys = await self._stretcher.check(password, kept)
         if account is None or keys is None:
             raise Refused(Reason.WRONG_PASSWORD, "Wrong name or password")
+        check_may_enter(account)
         return account, keys
 
     async def owner(
@@ -152,6 +156,8 @@ class Prove:
         try:
             found, keys = await self.password(localpart, password)
         except Refused as refusal:
+            if refusal.reason is not Reason.WRONG_PASSWORD:
+                raise
             raise _Failed(refusal.public_text) from None
         return found.account_no, keys
 
@@ -164,6 +170,12 @@ class Prove:
             if not await invitations.token_valid(snap, token, self._clock()):
                 raise _Failed("This registration token is not valid")
         session.facts["invitation"] = token
+
+
+def check_may_enter(account: Account) -> None:
+    """A locked account does nothing and gets no new sessions (CS #account-locking)."""
+    if account.locked:
+        raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")
 
 
 def named_by(auth: Mapping[str, Any], domain: str) -> str | None:

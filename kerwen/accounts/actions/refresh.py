@@ -7,8 +7,8 @@ again. Two processes of one client that refresh at once both get a pair that wor
 from __future__ import annotations
 
 from kerwen.accounts.actions.authenticate import RETIRED_LIFE_MS
-from kerwen.accounts.actions.log_in import check_may_enter
 from kerwen.accounts.actions.open_session import OpenSession, Session, TokenPair
+from kerwen.accounts.actions.prove import check_may_enter
 from kerwen.accounts.actions.vaults import Vaults, hand_on
 from kerwen.accounts.address import user_id_of
 from kerwen.accounts.store import accounts, devices, tokens
