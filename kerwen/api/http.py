@@ -352,12 +352,12 @@ class App:
             answer = await self._handle(request)
         except Refused as error:
             status, body = replies.refusal(error)
-            return status, body, JSON_HEADERS
+            return status, body, _with_wait((error.extra or {}).get("retry_after_ms"))
         except Unavailable as error:
             if error.reason in (Unready.DISK_FULL, Unready.DISK_FAULT):
                 log.error("disk", extra={"why": error.private})
             status, body = replies.unavailability(error)
-            return status, body, JSON_HEADERS
+            return status, body, _with_wait(error.retry_after_ms)
         except (Gone, asyncio.CancelledError):
             raise
         except Exception:
@@ -399,6 +399,13 @@ class App:
             raise Refused(Reason.ACCOUNT_SUSPENDED, "This account has been suspended")
         if route.access is Access.ADMIN and not caller.admin:
             raise Refused(Reason.FORBIDDEN, "Only administrators may do this")
+
+
+def _with_wait(wait_ms: int | None) -> list[tuple[bytes, bytes]]:
+    """The headers of a refusal; with `Retry-After`, in whole seconds, where waiting helps."""
+    if wait_ms is None:
+        return JSON_HEADERS
+    return [*JSON_HEADERS, (b"retry-after", b"%d" % -(-wait_ms // 1000))]  # CS #rate-limiting
 
 
 def _token(request: Request) -> str | None:
