@@ -113,11 +113,8 @@ def start(folder: Path) -> tuple[Server, int]:
     if owner:
         shutil.chown(folder, owner["user"])
     folder.chmod(0o755)
-    _run(
-        [programs / "initdb", "--no-sync", "-D", folder / "data", "-U", "kerwen"]
-        + ["--auth=trust", "--encoding=UTF8", "--locale=C"],
-        owner,
-    )
+    words = ["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "kerwen"]
+    _run([programs / "initdb", "-D", folder / "data", *words], owner)
     options = [part for key, value in _OPTIONS.items() for part in ("-c", f"{key}={value}")]
     log = (folder / "log").open("wb")
     server = subprocess.Popen(

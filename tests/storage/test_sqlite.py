@@ -1,5 +1,7 @@
 """The embedded engine: shared commits, broken disks, other processes, the log's growth."""
 
+# ruff: noqa: PT012, ASYNC110, ASYNC220  (a transaction is one statement; tests may poll)
+
 from __future__ import annotations
 
 import asyncio
@@ -23,7 +25,7 @@ from kerwen.storage.feed import Feed
 from kerwen.storage.sql import sql
 from kerwen.storage.sqlite import SqliteDatabase
 from kerwen.storage.sqlite_link import connect, translated
-from tests.storage.probe import ADD, ADD_LATE, ADD_NO, COUNT, CREATE, feed_rows, numbers
+from tests.storage.probe import ADD, ADD_NO, COUNT, CREATE, feed_rows, numbers
 
 GROW = sql("insert into probe (no, t) values (:no, hex(zeroblob(100000)))")
 ENDLESS = sql(
