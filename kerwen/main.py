@@ -18,11 +18,14 @@ from typing import Any, Final
 import uvloop
 
 from kerwen.api import routes
+from kerwen.api.account_deeds import AccountDeeds
 from kerwen.api.admin_socket import AdminSocket, Deed
 from kerwen.api.health import Health
 from kerwen.api.http import App, Cost, Limiter
 from kerwen.base.config import BadConfig, Config, Listen, recorded_domain
 from kerwen.base.metrics import Metrics, Number, Value
+from kerwen.media.actions.quota import Quota
+from kerwen.media.rules import MediaRules
 from kerwen.messenger import build_messenger
 from kerwen.net import certificates, tls
 from kerwen.net.http import HttpServer
@@ -92,7 +95,9 @@ async def build(config: Config) -> House:
         listeners=Listeners(),
         factories=dict.fromkeys(("http", "https", "federation"), http.protocol),
     )
+    quota = Quota(database, MediaRules())
     house.deeds["ping"] = _pong
+    house.deeds.update(AccountDeeds(config.server_name, messenger.accounts, quota).deeds())
     house.at_stop += messenger.at_stop
     house.workers += messenger.workers
     metrics.add(*_numbers(house))

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kerwen.accounts.actions.app_passwords import AppPasswords
-from kerwen.accounts.actions.deactivate import Deactivate
-from kerwen.accounts.actions.invite import Invite
-from kerwen.accounts.actions.moderate import Moderate
-from kerwen.accounts.actions.prove import Prove
-from kerwen.accounts.actions.register import Register, Wanted
+from kerwen.accounts.actions.register import Wanted
 from kerwen.accounts.address import user_id_of
 from kerwen.accounts.store.accounts import Account
 from kerwen.api.admin_socket import Deed
+from kerwen.api.client.accounts import Accounts
 from kerwen.base.errors import Reason, Refused
 from kerwen.media.actions.quota import Quota
 
@@ -27,24 +23,14 @@ _DAY_MS = 86_400_000
 class AccountDeeds:
     """The commands below `kerwen account`."""
 
-    def __init__(
-        self,
-        domain: str,
-        register: Register,
-        moderate: Moderate,
-        deactivate: Deactivate,
-        app_passwords: AppPasswords,
-        prove: Prove,
-        invite: Invite,
-        quota: Quota,
-    ) -> None:
+    def __init__(self, domain: str, accounts: Accounts, quota: Quota) -> None:
         self._domain = domain
-        self._register = register
-        self._moderate = moderate
-        self._deactivate = deactivate
-        self._app_passwords = app_passwords
-        self._prove = prove
-        self._invite = invite
+        self._register = accounts.register
+        self._moderate = accounts.moderate
+        self._deactivate = accounts.deactivate
+        self._app_passwords = accounts.app_passwords
+        self._prove = accounts.prove
+        self._invite = accounts.invite
         self._quota = quota
 
     def deeds(self) -> dict[str, Deed]:

@@ -204,3 +204,38 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.split("\n") == [
         "ayna" + " " * 22 + "admin", "batyr", "used bytes: 5", ""
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_accounts(fresh_server: FreshServer, running: bool) -> None:
+    """Every command of `kerwen account`, with the server up and with the server down."""
+    server = fresh_server("--cheap-passwords")
+    if not running:
+        server.stop()
+
+    def account(*words: str, text: str = "") -> tuple[int, str, str]:
+        done = kerwen(
+            "account", *words, "--data", str(server.data), "--dev", "--cheap-passwords", text=text
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    password = ("--password-file", "-")
+    long = "a long password\n"
+    made = account("add", "ayna", "--admin", *password, text=long)
+    assert made == (0, "@ayna:kerwen.test\n", "")
+    assert account("add", "ayna", *password, text=long)[::2] == (
+        1, "kerwen: This name is taken\n"
+    )  # fmt: skip
+    assert account("add", "batyr", *password, text="short\n")[0] == 1
+    assert account("add", "batyr", *password, text=long)[0] == 0
+    assert account("lock", "batyr") == (0, "", "")
+    assert account("list")[1].split() == ["ayna", "administrator", "batyr", "locked"]
+    assert account("unlock", "batyr") == (0, "", "")
+    assert "quota bytes: 1048576\n" in account("quota", "batyr", "1M")[1]
+    assert account("quota", "nobody")[0] == 1
+    _, app, _ = account("app-password", "batyr", "phone", *password, text=long)
+    assert len(app.strip()) >= 16
+    assert account("app-password", "batyr", "phone", *password, text="wrong word\n")[0] == 1
+    assert len(account("invite", "--uses", "2", "--days", "1")[1].strip()) >= 12
+    assert account("delete", "batyr", "--erase") == (0, "", "")
+    assert account("list")[1].split() == ["ayna", "administrator", "batyr", "closed"]
