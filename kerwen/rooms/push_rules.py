@@ -405,26 +405,25 @@ def _getter(key: str) -> Callable[[Mapping[str, Any]], Any]:
 
 def matcher(pattern: str) -> Callable[[str], bool]:
     """Whether a whole value matches a glob, whatever its case (CS #conditions-1)."""
+    lowered = pattern.lower()
     if "*" not in pattern and "?" not in pattern:
-        lowered = pattern.lower()
         return lambda value: value == pattern or value.lower() == lowered
-    first, *rest = _pieces(pattern)
-    if not rest:
-        found = re.compile(first, re.IGNORECASE | re.DOTALL)
-        return lambda value: found.fullmatch(value) is not None
-    whole = re.compile(first + _jumps(rest[:-1]) + ".*" + rest[-1], re.IGNORECASE | re.DOTALL)
-    return lambda value: whole.fullmatch(value) is not None
+    first, *rest = _pieces(lowered)
+    whole = first + _jumps(rest[:-1]) + ".*" + rest[-1] if rest else first
+    match = re.compile(whole, re.DOTALL).fullmatch
+    return lambda value: match(value.lower()) is not None
 
 
 @lru_cache(4096)
 def body_matcher(pattern: str) -> Callable[[str], bool]:
     """Whether some part of a text that starts and ends at word boundaries matches a glob."""
-    return _words(_pieces(pattern))
+    lowered = pattern.lower()
+    return _words(_pieces(lowered), max(re.split(r"[*?]", lowered), key=len))
 
 
 @lru_cache(4096)
 def _name_matcher(name: str) -> Callable[[str], bool]:
-    return _words([re.escape(name)])
+    return _words([re.escape(name.lower())], name.lower())
 
 
 def _body_test(pattern: str) -> Test:
@@ -441,14 +440,20 @@ _STARTS = r"(?:(?<![A-Za-z0-9_])|(?![A-Za-z0-9_]))"
 _ENDS = r"(?:(?![A-Za-z0-9_])|(?<![A-Za-z0-9_]))"
 
 
-def _words(pieces: list[str]) -> Callable[[str], bool]:
+def _words(pieces: list[str], needed: str) -> Callable[[str], bool]:
+    """`needed` must occur anyway: to look for it first costs a tenth of the expression."""
     first, *rest = pieces
     if rest:
         first = "(?>.*?" + _STARTS + first + ")" + _jumps(rest[:-1]) + ".*?" + rest[-1] + _ENDS
     else:
         first = ".*?" + _STARTS + first + _ENDS
-    found = re.compile(first, re.IGNORECASE | re.DOTALL)
-    return lambda value: found.match(value) is not None
+    match = re.compile(first, re.DOTALL).match
+
+    def holds(value: str) -> bool:
+        lowered = value.lower()
+        return needed in lowered and match(lowered) is not None
+
+    return holds
 
 
 def _pieces(pattern: str) -> list[str]:

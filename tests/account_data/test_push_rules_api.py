@@ -160,6 +160,31 @@ async def test_an_edit_while_somebody_reads_is_not_lost(world: World) -> None:
     assert (await rules.of(1)).rooms == {"!r:a.test"}
 
 
+async def test_rules_read_in_a_transaction_are_kept_once_it_is_on_disk(world: World) -> None:
+    async with world.db.write() as tx:
+        found = await world.rules.within(tx, 1)
+        assert 1 not in world.rules._kept
+    assert (await world.rules.of(1)) is found
+    path = f"{RULES}/room/{part('!r:a.test')}"
+    await world.ask("PUT", path, {"actions": []})
+    async with world.db.write() as tx:
+        found = await world.rules.within(tx, 1)
+        assert found.rooms == {"!r:a.test"}
+        world.rules._told(world.feed.settled, [(3, 1, 0)])  # another edit is told meanwhile
+    assert (await world.rules.of(1)) is not found
+
+
+async def test_rules_of_a_failed_transaction_are_not_kept(world: World) -> None:
+    async def fail() -> None:
+        async with world.db.write() as tx:
+            await world.rules.within(tx, 1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert 1 not in world.rules._kept
+
+
 async def test_the_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kerwen.accounts.actions.push_rules.COMPILED_MAX", 1)
     await world.rules.of_many([1, 2])

@@ -12,7 +12,7 @@ from typing import Any, Final
 from kerwen.accounts import account_data_store as store
 from kerwen.rooms import push_rules, push_ruleset
 from kerwen.rooms.push_ruleset import Ruleset
-from kerwen.storage.database import Change, Database, Kind, Snap
+from kerwen.storage.database import Change, Database, Kind, Tx
 from kerwen.storage.feed import Feed
 
 COMPILED_MAX: Final = 50_000  # people whose rules stay in memory
@@ -35,13 +35,14 @@ class Rules:
 class PushRules:
     """Compiled rules by account, in bounded memory; a tell of account data drops them."""
 
-    __slots__ = ("_db", "_kept", "_reading", "_stale")
+    __slots__ = ("_db", "_kept", "_reading", "_stale", "_times_told")
 
     def __init__(self, db: Database, feed: Feed) -> None:
         self._db = db
         self._kept: OrderedDict[int, Rules] = OrderedDict()
         self._reading = 0
         self._stale: set[int] = set()  # told while somebody reads: the read may be old
+        self._times_told = 0
         feed.follow(self._told)
 
     async def of(self, account_no: int) -> Rules:
@@ -52,13 +53,24 @@ class PushRules:
             return found
         return (await self.of_many((account_no,)))[account_no]
 
-    async def within(self, snap: Snap, account_no: int) -> Rules:
-        """The rules of an account, read in a transaction that is open already."""
+    async def within(self, tx: Tx, account_no: int) -> Rules:
+        """The rules of an account, read in a transaction that is open already.
+
+        They are kept once it is on disk, unless account data was told meanwhile: then what was
+        read here may be old.
+        """
         found = self._kept.get(account_no)
         if found is not None:
             return found
-        rows = await store.push_rulesets(snap, (account_no,))
-        return _compiled(rows[0][1], rows[0][2])
+        rows = await store.push_rulesets(tx, (account_no,))
+        rules, told = _compiled(rows[0][1], rows[0][2]), self._times_told
+
+        def keep() -> None:
+            if told == self._times_told:
+                self._keep({account_no: rules})
+
+        tx.after(keep)
+        return rules
 
     async def of_many(self, account_nos: Iterable[int]) -> dict[int, Rules]:
         """The rules of many; one statement for all that memory does not hold."""
@@ -90,20 +102,22 @@ class PushRules:
         finally:
             self._reading -= 1
         found = {no: _compiled(user_id, ruleset) for no, user_id, ruleset in rows}
-        for account_no, rules in found.items():
-            if account_no not in self._stale:
-                self._kept[account_no] = rules
+        self._keep({no: rules for no, rules in found.items() if no not in self._stale})
         if not self._reading:
             self._stale.clear()
+        return found
+
+    def _keep(self, found: dict[int, Rules]) -> None:
+        self._kept.update(found)
         while len(self._kept) > COMPILED_MAX:
             self._kept.popitem(last=False)
-        return found
 
     def _told(self, pos: int, changes: Sequence[Change]) -> None:
         for kind, subject, _ in changes:
             if kind == Kind.JUMP:
                 self._kept.clear()
             elif kind == Kind.ACCOUNT_DATA:
+                self._times_told += 1
                 self._kept.pop(subject, None)
                 if self._reading:
                     self._stale.add(subject)
