@@ -38,9 +38,11 @@ class SyncApi:
         presence = request.query("set_presence", "online")
         if presence not in ("online", "offline", "unavailable"):
             raise Refused(Reason.INVALID_PARAM, "set_presence is online, offline or unavailable")
-        after = request.bool_query("use_state_after") or request.bool_query(
-            "org.matrix.msc4222.use_state_after"
-        )
+        after = b""
+        if request.bool_query("use_state_after"):
+            after = b"state_after"
+        elif request.bool_query("org.matrix.msc4222.use_state_after"):
+            after = b"org.matrix.msc4222.state_after"
         return await self._sync(
             Asked(
                 caller.account_no,

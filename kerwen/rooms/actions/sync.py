@@ -49,7 +49,7 @@ class Asked(msgspec.Struct, gc=False):
     wanted: Filter
     timeout_ms: int
     full_state: bool = False
-    state_after: bool = False
+    state_after: bytes = b""  # the name under which the state after the timeline is wanted
 
 
 class Sync:

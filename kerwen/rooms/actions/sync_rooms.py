@@ -30,7 +30,7 @@ class Asker(msgspec.Struct, gc=False):
     user_id: str
     device_no: int
     wanted: Filter
-    state_after: bool
+    state_after: bytes  # the name of that section; empty: `state` is wanted
     ignored: frozenset[str]
 
 
@@ -92,7 +92,7 @@ class RoomSync:
             parts.append(b'"timeline":' + body)
         if changes:
             rendered = await render_all(snap, changes, window.now_ms, me.device_no)
-            name = b"state_after" if me.state_after else b"state"
+            name = me.state_after or b"state"
             parts.append(b'"%b":{"events":[%b]}' % (name, b",".join(rendered)))
         if ephemeral:
             parts.append(b'"ephemeral":{"events":[%b]}' % b",".join(ephemeral))
