@@ -12,7 +12,7 @@ from kerwen.accounts import account_data_store, profile_store
 from kerwen.accounts.profile_store import Profile
 from kerwen.base import canonical_json
 from kerwen.base.errors import Reason, Refused
-from kerwen.storage.database import Database, Snap
+from kerwen.storage.database import Database
 
 NAME_MAX: Final = 256  # characters of a display name
 AVATAR_MAX: Final = 1_000
@@ -62,11 +62,6 @@ class Profiles:
         if key not in profile:
             raise Refused(Reason.NOT_FOUND, "The profile has no such field")
         return profile[key]
-
-    async def shown(self, snap: Snap, account_no: int) -> tuple[str | None, str | None]:
-        """Display name and picture of an account, for its member events."""
-        profile = await profile_store.get(snap, account_no)
-        return profile.displayname, profile.avatar_url
 
     async def set(self, account_no: int, key: str, value: Any) -> None:
         """Sets a field of one's own profile; says what is wrong with it.
