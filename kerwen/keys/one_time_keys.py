@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from kerwen.base import limits
+from kerwen.base import canonical_json, limits
 from kerwen.base.errors import Reason, Refused
-from kerwen.keys.device_keys import as_object, encoded
+from kerwen.keys.device_keys import as_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ def one_time_keys(value: object, field: str) -> list[OneTimeKey]:
     keys = as_object(value, field)
     if len(keys) > limits.ONE_TIME_KEYS_MAX:
         raise Refused(Reason.TOO_LARGE, f"At most {limits.ONE_TIME_KEYS_MAX} one-time keys")
+    canonical_json.check(keys, limits.KEYS_DEPTH_MAX)
     found = [_key(name, key) for name, key in keys.items()]
     if len({key.algorithm for key in found}) > limits.KEY_ALGORITHMS_MAX:
         raise Refused(Reason.TOO_LARGE, f"At most {limits.KEY_ALGORITHMS_MAX} key algorithms")
@@ -58,7 +59,10 @@ def _key(name: str, value: object) -> OneTimeKey:
             raise Refused(Reason.BAD_JSON, "signatures must be an object")
     elif not isinstance(value, str):
         raise Refused(Reason.BAD_JSON, "A one-time key must be a string or an object")
-    return OneTimeKey(algorithm, key_id, encoded(value, limits.ONE_TIME_KEY_MAX))
+    body = canonical_json.encode(value)
+    if len(body) > limits.ONE_TIME_KEY_MAX:
+        raise Refused(Reason.KEY_TOO_LARGE, f"A key may have {limits.ONE_TIME_KEY_MAX} bytes")
+    return OneTimeKey(algorithm, key_id, body)
 
 
 def same_key(one: bytes, other: bytes) -> bool:

@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+import msgspec
 import orjson
 
 from kerwen.base import canonical_json, limits
 from kerwen.base.errors import Reason, Refused
-from kerwen.keys.device_keys import as_object
 
 ALL_DEVICES = "*"
 
-Messages = dict[str, dict[str, dict[str, Any]]]
-"""Content by user id and device id (or `*`)."""
+Messages = dict[str, dict[str, bytes]]
+"""Content, as JSON, by user id and device id (or `*`)."""
+
+_MESSAGES = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
+_BODY = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +31,55 @@ class Delivery:
     body: bytes
 
 
-def messages(body: dict[str, Any]) -> Messages:
-    """The messages of a request. Refuses other shapes, too many targets, deep nesting."""
-    found: Messages = as_object(body.get("messages"), "messages")
-    targets = 0
-    for by_device in found.values():
-        targets += len(as_object(by_device, "A user's messages"))
-        for content in by_device.values():
-            as_object(content, "A message")
-    if targets > limits.TO_DEVICE_TARGETS_MAX:
+def messages(raw: bytes) -> Messages:
+    """The messages of a request's body. Refuses other shapes, too many targets, deep nesting.
+
+    Contents are decoded and encoded again, so that no client can be sent what only some
+    parsers take; equal ones only once.
+    """
+    try:
+        body = _BODY.decode(raw or b"{}")
+        shaped = _MESSAGES.decode(body.get("messages", b"null"))
+    except msgspec.ValidationError as error:
+        raise Refused(Reason.BAD_JSON, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused(Reason.NOT_JSON, "The body is not JSON") from None
+    if sum(map(len, shaped.values())) > limits.TO_DEVICE_TARGETS_MAX:
         raise Refused(Reason.TOO_LARGE, f"At most {limits.TO_DEVICE_TARGETS_MAX} devices")
-    canonical_json.check_lax(found, limits.JSON_DEPTH_MAX)
+    known: dict[bytes, bytes] = {}
+    found: Messages = {}
+    for user_id, by_device in shaped.items():
+        found[user_id] = of_user = {}
+        for device_id, part in by_device.items():
+            text = bytes(part)
+            content = known.get(text)
+            if content is None:
+                content = known[text] = _content(text)
+            of_user[device_id] = content
     return found
 
 
-def event(sender: str, event_type: str, content: dict[str, Any]) -> bytes:
-    """The event as the device will get it. Refuses (`TOO_LARGE`) what no event may be."""
-    body = orjson.dumps({"content": content, "sender": sender, "type": event_type})
-    if len(body) > limits.TO_DEVICE_BYTES_MAX:
+def _content(raw: bytes) -> bytes:
+    """A message's content, checked. Finite numbers and text are the decoder's own care."""
+    content = canonical_json.decode(raw)
+    if not isinstance(content, dict):
+        raise Refused(Reason.BAD_JSON, "A message must be an object")
+    if raw.count(b"{") + raw.count(b"[") > limits.JSON_DEPTH_MAX:  # it may be too deep
+        canonical_json.check_lax(content, limits.JSON_DEPTH_MAX)
+    encoded = orjson.dumps(content)
+    if len(encoded) > limits.TO_DEVICE_BYTES_MAX:
         raise Refused(Reason.TOO_LARGE, f"A message may have {limits.TO_DEVICE_BYTES_MAX} bytes")
-    return body
+    return encoded
+
+
+def event_end(sender: str, event_type: str) -> bytes:
+    """What follows the content in an event: `event` = content between its begin and this."""
+    return b',"sender":%b,"type":%b}' % (orjson.dumps(sender), orjson.dumps(event_type))
+
+
+def event(content: bytes, end: bytes) -> bytes:
+    """The event as the device will get it; `end` is of `event_end`."""
+    return b'{"content":' + content + end
 
 
 def txn_name(event_type: str, client_txn_id: str) -> str:

@@ -37,6 +37,6 @@ class ToDeviceApi:
             device_of(request.caller),
             params["eventType"],
             params["txnId"],
-            messages(request.object()),
+            messages(request.body),
         )
         return b"{}"

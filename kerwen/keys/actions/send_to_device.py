@@ -13,7 +13,7 @@ from kerwen.keys.actions.federation import Federation, server_of
 from kerwen.keys.actions.upload import Device
 from kerwen.keys.store.device_keys import devices_of
 from kerwen.keys.store.messages import add_to_device, add_txn, pending_counts, sweep_txns
-from kerwen.keys.to_device import ALL_DEVICES, Delivery, Messages, event, txn_name
+from kerwen.keys.to_device import ALL_DEVICES, Delivery, Messages, event, event_end, txn_name
 from kerwen.storage.database import Database, Tx
 
 log = logging.getLogger("kerwen.keys")
@@ -82,14 +82,14 @@ class SendToDevice:
         self, sender: Device, event_type: str, messages: Messages
     ) -> tuple[dict[str, dict[str, bytes]], dict[str, Messages]]:
         """Events for our devices, ready to be stored, and what goes to other servers."""
+        end = event_end(sender.user_id, event_type)
         ours: dict[str, dict[str, bytes]] = {}
         remote: dict[str, Messages] = defaultdict(dict)
         for user_id, by_device in messages.items():
             server = server_of(user_id)
             if server == self._server_name:
                 ours[user_id] = {
-                    device_id: event(sender.user_id, event_type, content)
-                    for device_id, content in by_device.items()
+                    device_id: event(content, end) for device_id, content in by_device.items()
                 }
             elif server is not None:
                 remote[server][user_id] = by_device

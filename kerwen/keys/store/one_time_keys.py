@@ -28,14 +28,17 @@ _SWEEP = sql(
     " and spent_ms > 0 and spent_ms < :before_ms"
 )
 # Whoever holds the row's lock has it; the others skip to the next key.
-_CLAIM = sql(
-    "update one_time_keys set spent_ms = :now_ms where spent_ms = 0"
-    " and (device_no, algorithm, key_id) in ("
-    "select d.device_no, :algorithm, (select k.key_id from one_time_keys k"
-    " where k.device_no = d.device_no and k.algorithm = :algorithm and k.spent_ms = 0"
-    " order by k.batch limit 1 {for_update} {skip_locked})"
-    " from devices d where d.device_no {in_ints:devices})"
-    " returning device_no, key_id, body"
+_PICK = sql(
+    "select k.device_no, k.key_id, k.body from devices d join one_time_keys k"
+    " on k.device_no = d.device_no and k.algorithm = :algorithm and k.key_id = ("
+    "select f.key_id from one_time_keys f where f.device_no = d.device_no"
+    " and f.algorithm = :algorithm and f.spent_ms = 0"
+    " order by f.batch limit 1 {for_update} {skip_locked})"
+    " where d.device_no {in_ints:devices}"
+)
+_SPEND = sql(
+    "update one_time_keys set spent_ms = :now_ms"
+    " where device_no = :device_no and algorithm = :algorithm and key_id = :key_id"
 )
 _FALLBACKS = sql(
     "select device_no, key_id, body, used from fallback_keys"
@@ -130,7 +133,13 @@ async def claim_one_time_keys(
 
     # CS #post_matrixclientv3keysclaim: never the same key to two.
     """
-    rows = await tx.all(_CLAIM, algorithm=algorithm, devices=devices, now_ms=now_ms)
+    rows = await tx.all(_PICK, algorithm=algorithm, devices=devices)
+    if rows:
+        spent = [
+            {"device_no": no, "algorithm": algorithm, "key_id": key_id, "now_ms": now_ms}
+            for no, key_id, _ in rows
+        ]
+        await tx.many(_SPEND, spent)
     return [Given(no, OneTimeKey(algorithm, key_id, body)) for no, key_id, body in rows]
 
 
