@@ -103,6 +103,9 @@ def _statements(text: str) -> list[str]:
             rest = ""
         else:
             rest += ";"  # it stood in a string, a comment or a trigger
+    left = rest.removesuffix(";")
+    if re.sub(r"--[^\n]*", "", left).strip():
+        found.append(left)  # a last statement without its semicolon
     return found
 
 

@@ -15,15 +15,13 @@ from kerwen.base import limits
 from kerwen.base.errors import Unavailable, Unready
 from kerwen.storage.database import Kind, Retry, retrying
 from kerwen.storage.feed import Feed
-from kerwen.storage.sql import sql
-from tests.storage.engines import emptied
-from tests.storage.probe import ADD, ADD_NO, COUNT, CREATE, LOCK, SET, feed_rows, numbers
-
-pytest.importorskip("asyncpg")
 from kerwen.storage.postgres import PostgresDatabase
 from kerwen.storage.postgres_feed import jump
 from kerwen.storage.postgres_open import open_postgres
 from kerwen.storage.postgres_pool import Link, Pool, connect
+from kerwen.storage.sql import sql
+from tests.storage.engines import emptied
+from tests.storage.probe import ADD, ADD_NO, COUNT, CREATE, LOCK, SET, feed_rows, numbers
 
 SLEEP = sql("select pg_sleep(:secs)")
 HANG_BETWEEN = """
