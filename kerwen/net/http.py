@@ -40,6 +40,7 @@ HEADERS_MAX: Final = 100  # header fields of a request
 PIPELINE_MAX: Final = 32  # requests that wait behind one another on a connection
 BODY_AHEAD_MAX: Final = 64 * limits.KIB  # of a body that nobody has asked for yet
 DISCARD_MAX: Final = 2 * limits.MIB  # of a body that is not wanted any more
+LINGER_S: Final = 5  # after our last word, while the peer still talks
 
 _STATUS_LINES: Final = {
     s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in http.HTTPStatus
@@ -50,12 +51,13 @@ _METHODS: Final = {
 _SHARED: Final = (
     "Accept Accept-Encoding Access-Control-Request-Headers Access-Control-Request-Method"
     " Authorization Content-Disposition Content-Length Content-Type Host If-None-Match Origin"
-    " Range Referer User-Agent X-Forwarded-For X-Forwarded-Proto"
+    " Range Referer Transfer-Encoding User-Agent X-Forwarded-For X-Forwarded-Proto"
 )
 _NAMES: dict[bytes, bytes] = {}  # as sent → in small letters, one object for all requests
 for _name in _SHARED.split():
     _small = _name.lower().encode()
     _NAMES[_name.encode()] = _NAMES[_small] = _small
+_CODING: Final = _NAMES[b"transfer-encoding"]
 _DROPPED: Final = frozenset(
     b"accept-language cache-control connection cookie dnt keep-alive pragma priority te"
     b" upgrade-insecure-requests".split()
@@ -69,6 +71,8 @@ class _Transport(Protocol):
     def close(self) -> None: ...
     def abort(self) -> None: ...
     def is_closing(self) -> bool: ...
+    def can_write_eof(self) -> bool: ...
+    def write_eof(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def get_extra_info(self, name: str) -> Any: ...
@@ -173,7 +177,9 @@ class HttpProtocol(asyncio.Protocol):
         server.accepted += 1
         if server.full or server.stopping:
             server.turned_away += 1
-            self._fail(503)
+            server.statuses[5] += 1
+            self.send(_STATUS_LINES[503] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            transport.close()
             return
         self._client = transport.get_extra_info("peername")
         self._parser = httptools.HttpRequestParser(self)
@@ -191,9 +197,11 @@ class HttpProtocol(asyncio.Protocol):
             running.lose()
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None:
-            return
         self._fed += len(data)
+        if self._parser is None:
+            if self._fed > DISCARD_MAX:
+                self.cut()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -245,6 +253,9 @@ class HttpProtocol(asyncio.Protocol):
             known = name.lower()
             if known in _DROPPED or known.startswith(b"sec-"):
                 return
+            known = _NAMES.get(known, known)
+        if known is _CODING and value.lower() != b"chunked":
+            raise _Fault(400)  # RFC 9112 §6.3: the end of the body could not be known
         headers.append((known, value))
 
     def on_headers_complete(self) -> None:
@@ -315,7 +326,10 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._running = None
         if not keep or self._server.stopping:
-            self.close()
+            if exchange.whole:
+                self.close()
+            else:
+                self.hang_up()
             return
         self._deadline = self._server.now + KEEP_ALIVE_S
         if self._newest is exchange:  # its body still comes, and nobody wants it
@@ -343,6 +357,22 @@ class HttpProtocol(asyncio.Protocol):
         self._parser = None
         self._deadline = self._server.now + STALL_S
         self._transport.close()
+
+    def hang_up(self) -> None:
+        """Ends the connection while the peer still talks.
+
+        To close now would throw away what it has not read yet of our reply (RFC 9112 §9.6), so
+        we only stop to speak, and listen a little longer without understanding.
+        """
+        self._parser = None
+        self._behind = self._headers = self._newest = None
+        if self._transport.is_closing() or not self._transport.can_write_eof():
+            self.close()
+            return
+        self._fed = 0
+        self._deadline = self._server.now + LINGER_S
+        self._transport.write_eof()
+        self.want_body()
 
     # --- the server calls
 
@@ -391,7 +421,9 @@ class HttpProtocol(asyncio.Protocol):
         self._server.statuses[status // 100] += 1
         if self._running is None:
             self.send(_STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
-        self.close()
+            self.hang_up()
+        else:
+            self.cut()
 
 
 class Exchange:
@@ -439,7 +471,7 @@ class Exchange:
         if self._over:
             self._discarded += len(part)
             if self._discarded > DISCARD_MAX:
-                self._connection.close()
+                self._connection.cut()
             return
         if isinstance(self._body, bytes):
             self._body = bytearray(self._body) if self._body else bytearray()
@@ -533,6 +565,8 @@ class Exchange:
 
     def _frame(self, body: bytes, more: bool) -> bytes:
         head, self._head = self._head or b"", None
+        if self._scope["method"] == "HEAD":
+            return head
         if self._chunked:
             parts = [head]
             if body:
