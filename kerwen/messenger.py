@@ -49,7 +49,12 @@ from kerwen.keys.actions.query import Query
 from kerwen.keys.actions.send_to_device import SendToDevice
 from kerwen.keys.actions.upload import Upload
 from kerwen.keys.key_cache import KeyCache
-from kerwen.keys.store import forget_account, on_device_removed
+from kerwen.keys.store import (
+    forget_account,
+    is_cross_signing_key,
+    on_device_removed,
+    on_device_renamed,
+)
 from kerwen.media.thumbnailer import Thumbnailer
 from kerwen.rooms.actions.append import Append
 from kerwen.rooms.actions.create_room import CreateRoom
@@ -127,7 +132,9 @@ def build_messenger(
             unstable=UNSTABLE,
         ),
         AccountHooks(
+            device_id_taken=is_cross_signing_key,
             on_device_removed=[on_device_removed, _drop_pushers],
+            on_device_renamed=[on_device_renamed],
             on_deactivated=[_forget],
             after_deactivated=[membership.leave_all],
         ),

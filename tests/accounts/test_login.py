@@ -112,6 +112,7 @@ async def test_non_ascii_passwords(world: World) -> None:
         ),
         ({**password_auth("ayna"), "device_id": "x" * 256}, 400, "M_INVALID_PARAM"),
         ({**password_auth("ayna"), "device_id": "a\nb"}, 400, "M_INVALID_PARAM"),
+        ({**password_auth("ayna"), "device_id": "CROSSSIGNINGKEY"}, 403, "M_FORBIDDEN"),
         ({"type": "m.login.token"}, 400, "M_MISSING_PARAM"),
         ({"type": "m.login.token", "token": "klt_no"}, 403, "M_FORBIDDEN"),
         ({"type": "m.login.token", "token": "\u00e9" * 1000}, 403, "M_FORBIDDEN"),
@@ -156,6 +157,33 @@ async def test_a_device_that_logs_in_again_loses_its_old_tokens(world: World) ->
     no = await account_no_of(world, "ayna")
     assert await slots_of(world, no) == ["password", "token"]
     assert not [entry for entry in world.told if entry[0] == "device"]
+
+
+async def test_log_ins_that_race_for_a_device(world: World) -> None:
+    await world.sign_up("ayna")
+    answers = await asyncio.gather(
+        *(world.sign_in("ayna", device_id="PHONE", refresh_token=True) for _ in range(6))
+    )
+    assert {answer.status for answer in answers} == {200}
+    found = [(await world.whoami(a.json["access_token"])).status for a in answers]
+    assert sorted(found) == [200, 401, 401, 401, 401, 401]
+    no = await account_no_of(world, "ayna")
+    assert await slots_of(world, no) == ["password", "refresh", "token", "token"]
+
+
+async def test_log_out_races_with_refresh(world: World) -> None:
+    up = await world.sign_up("ayna", refresh_token=True)
+    answers = await asyncio.gather(
+        *(refresh(world, up["refresh_token"]) for _ in range(3)),
+        world.ask("POST", V3 + "/logout", token=up["access_token"]),
+        *(refresh(world, up["refresh_token"]) for _ in range(3)),
+    )
+    assert {answer.status for answer in answers} <= {200, 401}
+    for answer in answers:
+        if "access_token" in answer.json:
+            gone = await world.whoami(answer.json["access_token"])
+            gone.refused(401, "M_UNKNOWN_TOKEN")
+    assert await slots_of(world, await account_no_of(world, "ayna")) == ["password"]
 
 
 async def test_the_device_unseen_for_longest_makes_room(

@@ -80,7 +80,9 @@ class World:
         hooks = AccountHooks(
             reserved=lambda localpart: localpart == "bridge",
             on_registered=[self._on_registered],
+            device_id_taken=self._device_id_taken,
             on_device_removed=[self._on_device_removed],
+            on_device_renamed=[self._on_device_renamed],
             on_deactivated=[self._on_deactivated],
             after_deactivated=[self._after_deactivated],
             on_reset=[self._on_reset],
@@ -90,6 +92,12 @@ class World:
 
     async def _on_registered(self, tx: Tx, account_no: int, user_id: str) -> None:
         self.told.append(("registered", user_id))
+
+    async def _on_device_renamed(self, tx: Tx, account_no: int, device_no: int) -> None:
+        self.told.append(("renamed", device_no))
+
+    async def _device_id_taken(self, tx: Tx, account_no: int, device_id: str) -> bool:
+        return device_id == "CROSSSIGNINGKEY"
 
     async def _on_deactivated(self, tx: Tx, account_no: int, erase: bool) -> None:
         self.told.append(("deactivated", erase))

@@ -50,6 +50,8 @@ class AppPasswords:
         text = app_password_text(secrets.token_bytes(SECRET_BYTES))
         app_no = await self._db.take_id("app_password")
         async with self._db.write() as tx:
+            if await accounts.lock(tx, account_no) is None:
+                raise Refused(Reason.NOT_FOUND, "There is no such account")
             if len(await tokens.app_passwords(tx, account_no)) >= limits.APP_PASSWORDS_MAX:
                 raise Refused(
                     Reason.FORBIDDEN,

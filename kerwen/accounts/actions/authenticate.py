@@ -17,7 +17,7 @@ from kerwen.accounts.store.tokens import Holder
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
-from kerwen.storage.database import Change, Database, Kind
+from kerwen.storage.database import Change, Database, Kind, retrying
 from kerwen.storage.feed import Feed
 from kerwen.vault.slots import SlotKind
 
@@ -108,7 +108,7 @@ class Authenticate(Generic[C]):
                     raise Refused(Reason.EXPIRED_TOKEN, "The access token has expired")
                 raise Refused(Reason.UNKNOWN_TOKEN, "The session has ended")
         if holder.retires:
-            await self._retire(holder)
+            await retrying(lambda: self._retire(holder))
             return await self._load(hashed)
         entry = _Entry(self._caller(holder), holder, now)
         if self._told == told:

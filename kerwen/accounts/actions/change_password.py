@@ -58,6 +58,7 @@ class ChangePassword:
         await self.check(account_no, password)
         keys, kept = await self._stretcher.fresh(password)
         async with self._db.write() as tx:
+            await accounts.lock(tx, account_no)
             current = await accounts.password(tx, account_no)
             if current is None or not proves(old, current):
                 raise Refused(Reason.WRONG_PASSWORD, "The password was changed meanwhile")

@@ -43,8 +43,8 @@ class Deactivate:
     async def run(self, account_no: int, erase: bool = False) -> None:
         """No secret opens anything any more; sealed mail is lost with its keys."""
         async with self._db.write() as tx:
-            account = await accounts.by_no(tx, account_no)
-            if account is None or not account.active:
+            account = await accounts.lock(tx, account_no)
+            if account is None:
                 raise Refused(Reason.NOT_FOUND, "There is no such account")
             await accounts.close(tx, account_no, self._clock(), erase)
             await accounts.drop_password(tx, account_no)

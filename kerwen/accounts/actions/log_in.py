@@ -84,8 +84,7 @@ class LogIn:
         pair = await self._sessions.draw(device.refreshable)
         device_no = await self._sessions.fresh_device_no()
         async with self._db.write() as tx:
-            current = await accounts.by_no(tx, account.account_no)
-            if current is None or not current.active:
+            if await accounts.lock(tx, account.account_no) is None:
                 raise Refused(Reason.WRONG_PASSWORD, "Wrong name or password")
             if shown[0] == SlotKind.APP_PASSWORD:
                 await tokens.use_app_password(tx, int(shown[1]), self._clock())
@@ -124,8 +123,8 @@ class LogIn:
             if found is None or found[2] <= self._clock():
                 raise Refused(Reason.FORBIDDEN, "The log-in token is not valid")
             token_no, account_no, _ = found
-            account = await accounts.by_no(tx, account_no)
-            if account is None or not account.active:
+            account = await accounts.lock(tx, account_no)
+            if account is None:
                 raise Refused(Reason.FORBIDDEN, "The log-in token is not valid")
             check_may_enter(account)
             shown: Secret = (SlotKind.CODE, login_ref(token_no), slot_key(token))

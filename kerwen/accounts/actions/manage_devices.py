@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kerwen.accounts.actions.open_session import device_name_of
-from kerwen.accounts.actions.remove_devices import RemoveDevices
+from kerwen.accounts.actions.remove_devices import OnDevice, RemoveDevices
 from kerwen.accounts.store import devices
 from kerwen.accounts.store.devices import Device
 from kerwen.base import limits
@@ -16,9 +16,15 @@ from kerwen.storage.database import Database, Kind
 class ManageDevices:
     """Each method is about the devices of one account."""
 
-    def __init__(self, db: Database, remove_devices: RemoveDevices) -> None:
+    def __init__(
+        self,
+        db: Database,
+        remove_devices: RemoveDevices,
+        on_device_renamed: Sequence[OnDevice] = (),
+    ) -> None:
         self._db = db
         self._remove = remove_devices
+        self._on_renamed = tuple(on_device_renamed)
 
     async def list(self, account_no: int) -> list[Device]:
         """All devices, oldest first."""
@@ -43,10 +49,12 @@ class ManageDevices:
             await self.one(account_no, device_id)
             return
         async with self._db.write() as tx:
-            if not await devices.rename(tx, account_no, device_id, device_name_of(name)):
+            device_no = await devices.rename(tx, account_no, device_id, device_name_of(name))
+            if device_no is None:
                 raise Refused(Reason.NOT_FOUND, "There is no such device")
+            for other in self._on_renamed:
+                await other(tx, account_no, device_no)
             tx.change(Kind.ACCOUNT, account_no)
-            tx.change(Kind.DEVICE_LIST, account_no)
 
     async def delete(self, account_no: int, device_ids: Sequence[str]) -> None:
         """Deletes devices; those that are gone already are no error."""

@@ -6,6 +6,7 @@ Numbers and secrets are drawn before the transaction (`draft`), rows are written
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from kerwen.accounts.actions.remove_devices import RemoveDevices
@@ -14,9 +15,12 @@ from kerwen.accounts.tokens import SECRET_BYTES, TokenKind, slot_key, token_hash
 from kerwen.base import ids, limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
-from kerwen.storage.database import Database, Kind, Tx
+from kerwen.storage.database import Database, Kind, Retry, Tx
 from kerwen.vault.slots import SlotKind
 from kerwen.vault.store import Secret
+
+DeviceIdTaken = Callable[[Tx, int, str], Awaitable[bool]]
+"""`(tx, account_no, device_id)`: whether a device may not be called so (CS #legacy-login)."""
 
 ACCESS_LIFE_MS = 3_600_000
 REFRESH_LIFE_MS = 365 * 86_400_000
@@ -66,11 +70,13 @@ class OpenSession:
         db: Database,
         remove_devices: RemoveDevices,
         lives: Lives | None = None,
+        device_id_taken: DeviceIdTaken | None = None,
         clock: Clock = now_ms,
     ) -> None:
         self._db = db
         self._remove = remove_devices
         self.lives = lives or Lives()
+        self._device_id_taken = device_id_taken
         self._clock = clock
 
     async def draw(self, refreshable: bool) -> TokenPair:
@@ -104,13 +110,17 @@ class OpenSession:
         known = await devices.one(tx, account_no, device_id)
         if known is not None:
             device_no = known.device_no
+            if not await devices.seen(tx, device_no, now, address):
+                raise Retry  # it was deleted a moment ago
             await self._remove.end_tokens(tx, account_no, [device_no])
-            await devices.seen(tx, device_no, now, address)
             tx.change(Kind.ACCOUNT, account_no)
         else:
             device_no = fresh_device_no
-            await self._make_room(tx, account_no)
-            await devices.add(tx, device_no, account_no, device_id, device_name, address, now)
+            await self._make_room(tx, account_no, device_id)
+            if not await devices.add(
+                tx, device_no, account_no, device_id, device_name, address, now
+            ):
+                raise Retry  # another log-in made it a moment ago
         await self.write(tx, account_no, device_no, pair)
         return self.answer(user_id, device_id, pair)
 
@@ -147,8 +157,10 @@ class OpenSession:
         expires_in_ms = self.lives.access_ms if pair.refresh is not None else None
         return Session(user_id, device_id, pair.access, pair.refresh, expires_in_ms)
 
-    async def _make_room(self, tx: Tx, account_no: int) -> None:
+    async def _make_room(self, tx: Tx, account_no: int, device_id: str) -> None:
         """Devices beyond the limit, those unseen for longest, make room for a new one."""
+        if self._device_id_taken and await self._device_id_taken(tx, account_no, device_id):
+            raise Refused(Reason.FORBIDDEN, "This device id is a cross-signing key's")
         over = await devices.beyond(tx, account_no, limits.DEVICES_MAX - 1)
         if over:
             await self._remove.run(tx, account_no, over)

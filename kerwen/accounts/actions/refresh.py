@@ -44,34 +44,43 @@ class Refresh:
         its data.
         """
         pair = await self._sessions.draw(refreshable=True)
+        hashed = token_hash(refresh_token)
         async with self._db.write() as tx:
-            old = await tokens.refresh_token(tx, token_hash(refresh_token))
-            if old is None:
-                raise Refused(Reason.UNKNOWN_TOKEN, "Unknown refresh token")
-            now = self._clock()
-            if old.expires_ms and old.expires_ms <= now:
-                raise Refused(Reason.EXPIRED_TOKEN, "The refresh token has expired")
+            old = await self._hold(tx, hashed, address)
             account = await accounts.by_no(tx, old.account_no)
             if account is None or not account.active:
                 raise Refused(Reason.UNKNOWN_TOKEN, "Unknown refresh token")
             check_may_enter(account)
-            await self._end_predecessor(tx, old, now)
+            await self._end_predecessor(tx, old)
             await self._bound(tx, old)
-            device_id = await self._device(tx, old, now, address)
+            device = await devices.by_no(tx, old.device_no)
+            assert device is not None, "it is held"
             await self._sessions.write(
                 tx, old.account_no, old.device_no, pair, retires=old.token_no
             )
             shown: Secret = (SlotKind.REFRESH, str(old.token_no), slot_key(refresh_token))
             await hand_on(self._vaults, tx, old.account_no, shown, pair.secrets())
-        return self._answer(account.localpart, device_id, pair)
+        return self._answer(account.localpart, device.device_id, pair)
+
+    async def _hold(self, tx: Tx, hashed: bytes, address: str) -> RefreshToken:
+        """The token, with its device held so that neither goes meanwhile."""
+        now = self._clock()
+        found = await tokens.refresh_token(tx, hashed)
+        if found is not None and await devices.seen(tx, found.device_no, now, address):
+            found = await tokens.refresh_token(tx, hashed)  # it may have ended while we waited
+        if found is None:
+            raise Refused(Reason.UNKNOWN_TOKEN, "Unknown refresh token")
+        if found.expires_ms and found.expires_ms <= now:
+            raise Refused(Reason.EXPIRED_TOKEN, "The refresh token has expired")
+        return found
 
     def _answer(self, localpart: str, device_id: str, pair: TokenPair) -> Session:
         return self._sessions.answer(user_id_of(localpart, self._domain), device_id, pair)
 
-    async def _end_predecessor(self, tx: Tx, old: RefreshToken, now: int) -> None:
+    async def _end_predecessor(self, tx: Tx, old: RefreshToken) -> None:
         """The use of a refresh token ends the one that it was given for."""
         if old.retires:
-            await tokens.retire(tx, old.retires, now + RETIRED_LIFE_MS)
+            await tokens.retire(tx, old.retires, self._clock() + RETIRED_LIFE_MS)
             await self._vaults.drop_slot(tx, old.account_no, SlotKind.REFRESH, str(old.retires))
             tx.change(Kind.ACCOUNT, old.account_no)
 
@@ -82,9 +91,3 @@ class Refresh:
         for token_no in over:
             await tokens.retire(tx, token_no, 1)
             await self._vaults.drop_slot(tx, old.account_no, SlotKind.REFRESH, str(token_no))
-
-    async def _device(self, tx: Tx, old: RefreshToken, now: int, address: str) -> str:
-        await devices.seen(tx, old.device_no, now, address)
-        device = await devices.by_no(tx, old.device_no)
-        assert device is not None, "the tokens of a device go with it"
-        return device.device_id

@@ -51,8 +51,7 @@ class ResetPassword:
         now = self._clock()
         effect_ms = now + self._wait_ms
         async with self._db.write() as tx:
-            account = await accounts.by_no(tx, account_no)
-            if account is None or not account.active:
+            if await accounts.lock(tx, account_no) is None:
                 raise Refused(Reason.NOT_FOUND, "There is no such account")
             await invitations.begin_reset(tx, PasswordReset(kept, account_no, now, by, effect_ms))
             await self._tell(tx, account_no, effect_ms)

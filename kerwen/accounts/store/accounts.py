@@ -17,6 +17,7 @@ _ADD = sql(
 )
 _BY_NO = sql(f"select {_COLUMNS} from accounts where account_no = :account_no")
 _BY_LOCALPART = sql(f"select {_COLUMNS} from accounts where localpart = :localpart")
+_LOCKED = sql(f"select {_COLUMNS} from accounts where account_no = :account_no {{for_update}}")
 _TAKEN = sql("select 1 from accounts where localpart = :localpart")
 _LIST = sql(
     f"select {_COLUMNS} from accounts where localpart > :after order by localpart limit :most"
@@ -97,6 +98,13 @@ async def by_no(snap: Snap, account_no: int) -> Account | None:
     """An account by number, also a closed one."""
     row = await snap.one(_BY_NO, account_no=account_no)
     return _account(row) if row else None
+
+
+async def lock(tx: Tx, account_no: int) -> Account | None:
+    """An open account, held until the transaction ends: it cannot be closed meanwhile."""
+    row = await tx.one(_LOCKED, account_no=account_no)
+    account = _account(row) if row else None
+    return account if account is not None and account.active else None
 
 
 async def by_localpart(snap: Snap, localpart: str) -> Account | None:

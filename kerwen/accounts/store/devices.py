@@ -30,7 +30,11 @@ _OLDEST = sql(
 )
 _NAME = sql(
     "update devices set display_name = :display_name"
-    " where account_no = :account_no and device_id = :device_id"
+    " where account_no = :account_no and device_id = :device_id returning device_no"
+)
+_LOCK = sql(
+    "select device_no from devices where device_no {in_ints:device_nos}"
+    " order by device_no {for_update}"
 )
 _SEEN = sql("update devices set seen_ms = :seen_ms where device_no = :device_no")
 _SEEN_AT = sql(
@@ -110,17 +114,21 @@ async def beyond(snap: Snap, account_no: int, keep: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-async def rename(tx: Tx, account_no: int, device_id: str, display_name: str | None) -> bool:
-    """Names a device; false if there is none of this id."""
-    changed = await tx.run(
-        _NAME, account_no=account_no, device_id=device_id, display_name=display_name
-    )
-    return changed == 1
+async def rename(tx: Tx, account_no: int, device_id: str, display_name: str | None) -> int | None:
+    """Names a device; its number, or None if there is none of this id."""
+    row = await tx.one(_NAME, account_no=account_no, device_id=device_id, display_name=display_name)
+    return row[0] if row else None
 
 
-async def seen(tx: Tx, device_no: int, seen_ms: int, address: str) -> None:
-    """Notes a log-in or refresh."""
-    await tx.run(_SEEN_AT, device_no=device_no, seen_ms=seen_ms, address=address)
+async def lock(tx: Tx, device_nos: Iterable[int]) -> None:
+    """Holds devices until the transaction ends: they get no tokens meanwhile."""
+    await tx.all(_LOCK, device_nos=list(device_nos))
+
+
+async def seen(tx: Tx, device_no: int, seen_ms: int, address: str) -> bool:
+    """Notes a log-in or refresh and holds the device as `lock` does; false if it is gone."""
+    found = await tx.run(_SEEN_AT, device_no=device_no, seen_ms=seen_ms, address=address)
+    return found == 1
 
 
 async def seen_many(tx: Tx, times: Sequence[tuple[int, int]]) -> None:

@@ -31,7 +31,7 @@ _HOLDER = sql(
 )
 _REFRESH = sql(
     "select token_no, account_no, device_no, retires, expires_ms from refresh_tokens"
-    " where hash = :hash {for_update}"
+    " where hash = :hash"
 )
 _REFRESHABLE = sql(
     "select 1 from refresh_tokens where device_no = :device_no"
@@ -208,9 +208,9 @@ async def holder(snap: Snap, hashed: bytes) -> Holder | None:
     )
 
 
-async def refresh_token(tx: Tx, hashed: bytes) -> RefreshToken | None:
-    """A refresh token, locked for this transaction."""
-    row = await tx.one(_REFRESH, hash=hashed)
+async def refresh_token(snap: Snap, hashed: bytes) -> RefreshToken | None:
+    """A refresh token, ended or not."""
+    row = await snap.one(_REFRESH, hash=hashed)
     return RefreshToken(*row) if row else None
 
 

@@ -15,11 +15,11 @@ from kerwen.accounts.actions.log_in import LogIn
 from kerwen.accounts.actions.log_out import LogOut
 from kerwen.accounts.actions.manage_devices import ManageDevices
 from kerwen.accounts.actions.moderate import Moderate
-from kerwen.accounts.actions.open_session import Lives, OpenSession
+from kerwen.accounts.actions.open_session import DeviceIdTaken, Lives, OpenSession
 from kerwen.accounts.actions.prove import Prove
 from kerwen.accounts.actions.refresh import Refresh
 from kerwen.accounts.actions.register import OnRegistered, Register
-from kerwen.accounts.actions.remove_devices import OnDeviceRemoved, RemoveDevices
+from kerwen.accounts.actions.remove_devices import OnDevice, RemoveDevices
 from kerwen.accounts.actions.reset_password import WAIT_MS, OnReset, ResetPassword
 from kerwen.accounts.actions.stretch import Stretcher
 from kerwen.accounts.actions.sweep import Sweep
@@ -69,7 +69,9 @@ class AccountHooks:
 
     reserved: Callable[[str], bool] = _none_reserved
     on_registered: Sequence[OnRegistered] = ()
-    on_device_removed: Sequence[OnDeviceRemoved] = ()
+    device_id_taken: DeviceIdTaken | None = None
+    on_device_removed: Sequence[OnDevice] = ()
+    on_device_renamed: Sequence[OnDevice] = ()
     on_deactivated: Sequence[OnDeactivated] = ()
     after_deactivated: Sequence[AfterDeactivated] = ()
     on_reset: Sequence[OnReset] = ()
@@ -92,7 +94,9 @@ class Accounts:
         self.settings = settings
         self.stretcher = Stretcher(settings.argon2)
         self.remove_devices = RemoveDevices(vaults, hooks.on_device_removed)
-        self.sessions = OpenSession(db, self.remove_devices, settings.lives, clock)
+        self.sessions = OpenSession(
+            db, self.remove_devices, settings.lives, hooks.device_id_taken, clock
+        )
         self.prove = Prove(db, domain, self.stretcher, clock=clock)
         self.authenticate = Authenticate(db, feed, domain, vaults, Caller, clock)
         self.register = Register(
@@ -127,7 +131,7 @@ class Accounts:
             clock,
         )
         self.moderate = Moderate(db, domain)
-        self.manage_devices = ManageDevices(db, self.remove_devices)
+        self.manage_devices = ManageDevices(db, self.remove_devices, hooks.on_device_renamed)
         self.reset_password = ResetPassword(
             db, self.stretcher, vaults, settings.reset_wait_ms, hooks.on_reset, clock
         )
