@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote, unquote_plus
 
 import msgspec
 import orjson
@@ -24,6 +24,7 @@ from kerwen.storage.database import Retry
 
 log = logging.getLogger("kerwen.http")
 T = TypeVar("T")
+QUERY_FIELDS_MAX = 200
 
 JSON_HEADERS: list[tuple[bytes, bytes]] = [
     (b"content-type", b"application/json"),
@@ -132,13 +133,7 @@ class Request:
 
     def _queries(self) -> dict[str, list[str]]:
         if self._query is None:
-            raw = self.scope["query_string"].decode("latin-1")
-            try:
-                self._query = (
-                    parse_qs(raw, keep_blank_values=True, max_num_fields=200) if raw else {}
-                )
-            except ValueError:
-                raise Refused(Reason.INVALID_PARAM, "Too many query parameters") from None
+            self._query = _parse_query(self.scope["query_string"].decode("latin-1"))
         return self._query
 
     def query(self, name: str, default: str | None = None) -> str | None:
@@ -184,6 +179,8 @@ class Request:
         if decoder is None:
             decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
         try:
+            if not self.body.isascii():
+                self.body.decode()  # fields that the struct skips are checked too
             return decoder.decode(self.body or b"{}")  # type: ignore[no-any-return]
         except msgspec.ValidationError as error:
             raise Refused(Reason.BAD_JSON, str(error)) from None
@@ -311,6 +308,25 @@ class Router:
                 return None, values
             index += 1
         return node, values
+
+
+def _parse_query(raw: str) -> dict[str, list[str]]:
+    """Names and values of a query string; text that is not UTF-8 reads with U+FFFD."""
+    found: dict[str, list[str]] = {}
+    if not raw:
+        return found
+    fields = raw.split("&", QUERY_FIELDS_MAX)
+    if len(fields) > QUERY_FIELDS_MAX:
+        raise Refused(Reason.INVALID_PARAM, "Too many query parameters")
+    for pair in fields:
+        name, _, value = pair.partition("=")
+        if "%" in pair or "+" in pair:
+            name, value = unquote_plus(name), unquote_plus(value)
+        if name in found:
+            found[name].append(value)
+        elif name:
+            found[name] = [value]
+    return found
 
 
 def _plain(part: str) -> str:

@@ -138,6 +138,7 @@ async def test_bad_bodies(
     [
         (b"{", "M_NOT_JSON"),
         (b'{"username": "a\x81"}', "M_NOT_JSON"),
+        (b'{"unknown": "a\x81"}', "M_NOT_JSON"),
         (b'{"username": "\\ud800"}', "M_NOT_JSON"),
         (b"[]", "M_BAD_JSON"),
         (b'"x"', "M_BAD_JSON"),
