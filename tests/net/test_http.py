@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kerwen.base import limits
 from kerwen.net import http
 from kerwen.net.http import HttpServer
+from kerwen.net.http_exchange import BODY_AHEAD_MAX
 
 OK = {"type": "http.response.start", "status": 200}
 
@@ -350,7 +351,7 @@ async def test_a_body_waits_outside_until_it_is_read(scene: Scene) -> None:
     written.cancel()
     held = next(iter(scene.server.connections))._running
     assert held is not None
-    assert len(held._body) <= http.BODY_AHEAD_MAX + 256 * limits.KIB
+    assert len(held._body) <= BODY_AHEAD_MAX + 256 * limits.KIB
     line.close()
 
 
