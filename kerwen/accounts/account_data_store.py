@@ -108,9 +108,7 @@ class Pusher(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-_OWN_RULES = sql(
-    "update members set own_rules = 1 where user_no = :account_no and own_rules = 0"
-)
+_OWN_RULES = sql("update members set own_rules = 1 where user_no = :account_no and own_rules = 0")
 
 
 async def lock(tx: Tx, account_no: int) -> str:

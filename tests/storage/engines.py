@@ -9,6 +9,7 @@ would be wrong under load: waiting inside a transaction for anything but it, `:p
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -24,6 +25,7 @@ from kerwen.storage.sqlite import SqliteDatabase
 from tests import postgres
 
 ENGINES = ("sqlite", "postgres")
+_DATABASES = itertools.count()
 
 _EMPTY = """
 do $$ declare name text; found bool; begin
@@ -58,7 +60,9 @@ def postgres_server() -> Iterator[postgres.Server]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: postgres.Server) -> str:
     """The DSN of this test process's own database, with the whole schema."""
-    name = f"kerwen_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{os.getpid()}"
+    # a folder's conftest that takes these fixtures over has its own session: each its database
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    name = f"kerwen_{worker}_{os.getpid()}_{next(_DATABASES)}"
     dsn = postgres_server.database(name)
     with ThreadPoolExecutor(1) as thread:  # here a loop may be running already
         thread.submit(asyncio.run, _create(postgres_server, name, dsn)).result()
