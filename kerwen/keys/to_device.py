@@ -5,25 +5,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import msgspec
 import orjson
 
 from kerwen.base import canonical_json, limits
 from kerwen.base.errors import Reason, Refused
+from kerwen.keys.device_keys import as_object
 
 ALL_DEVICES = "*"
 
 Messages = dict[str, dict[str, bytes]]
 """Content, as JSON, by user id and device id (or `*`)."""
 
-_MESSAGES = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
-_BODY = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One event for one device; `n` orders those of one position."""
 
     device_no: int
@@ -31,45 +27,33 @@ class Delivery:
     body: bytes
 
 
-def messages(raw: bytes) -> Messages:
-    """The messages of a request's body. Refuses other shapes, too many targets, deep nesting.
+def messages(body: dict[str, Any]) -> Messages:
+    """The messages of a request. Refuses other shapes, too many targets, deep nesting.
 
-    Contents are decoded and encoded again, so that no client can be sent what only some
-    parsers take; equal ones only once.
+    Contents were decoded and are encoded again, so that no client can be sent what only some
+    parsers take.
     """
-    try:
-        body = _BODY.decode(raw or b"{}")
-        shaped = _MESSAGES.decode(body.get("messages", b"null"))
-    except msgspec.ValidationError as error:
-        raise Refused(Reason.BAD_JSON, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refused(Reason.NOT_JSON, "The body is not JSON") from None
-    if sum(map(len, shaped.values())) > limits.TO_DEVICE_TARGETS_MAX:
-        raise Refused(Reason.TOO_LARGE, f"At most {limits.TO_DEVICE_TARGETS_MAX} devices")
-    known: dict[bytes, bytes] = {}
+    shaped = as_object(body.get("messages"), "messages")
     found: Messages = {}
+    targets = 0
     for user_id, by_device in shaped.items():
-        found[user_id] = of_user = {}
-        for device_id, part in by_device.items():
-            text = bytes(part)
-            content = known.get(text)
-            if content is None:
-                content = known[text] = _content(text)
-            of_user[device_id] = content
+        targets += len(as_object(by_device, "A user's messages"))
+        if targets > limits.TO_DEVICE_TARGETS_MAX:
+            raise Refused(Reason.TOO_LARGE, f"At most {limits.TO_DEVICE_TARGETS_MAX} devices")
+        found[user_id] = {device_id: _encoded(content) for device_id, content in by_device.items()}
     return found
 
 
-def _content(raw: bytes) -> bytes:
-    """A message's content, checked. Finite numbers and text are the decoder's own care."""
-    content = canonical_json.decode(raw)
-    if not isinstance(content, dict):
+def _encoded(content: object) -> bytes:
+    """A message's content, checked; that numbers are finite is the decoder's own care."""
+    if type(content) is not dict:
         raise Refused(Reason.BAD_JSON, "A message must be an object")
-    if raw.count(b"{") + raw.count(b"[") > limits.JSON_DEPTH_MAX:  # it may be too deep
-        canonical_json.check_lax(content, limits.JSON_DEPTH_MAX)
-    encoded = orjson.dumps(content)
-    if len(encoded) > limits.TO_DEVICE_BYTES_MAX:
+    text = orjson.dumps(content)
+    if len(text) > limits.TO_DEVICE_BYTES_MAX:
         raise Refused(Reason.TOO_LARGE, f"A message may have {limits.TO_DEVICE_BYTES_MAX} bytes")
-    return encoded
+    if text.count(b"{") + text.count(b"[") > limits.JSON_DEPTH_MAX:  # it may be too deep
+        canonical_json.check_lax(content, limits.JSON_DEPTH_MAX)
+    return text
 
 
 def event_end(sender: str, event_type: str) -> bytes:

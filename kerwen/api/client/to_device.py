@@ -37,6 +37,6 @@ class ToDeviceApi:
             device_of(request.caller),
             params["eventType"],
             params["txnId"],
-            messages(request.body),
+            messages(request.object()),
         )
         return b"{}"

@@ -59,6 +59,7 @@ class Claim:
             for algorithm, devices in by_algorithm.items():
                 for key in await self._of_algorithm(tx, algorithm, devices):
                     user_id, device_id = owners[key.device_no]
+                    tx.change(Kind.KEY_COUNT, key.device_no)
                     given[user_id][device_id] = b"{%b:%b}" % (
                         orjson.dumps(key.key.name),
                         key.key.body,

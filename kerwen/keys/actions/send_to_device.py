@@ -64,43 +64,41 @@ class SendToDevice:
     ) -> None:
         """Delivers once, however often the same transaction is asked for."""
         txn = txn_name(event_type, client_txn_id)
-        bodies, remote = self._split(sender, event_type, messages)
+        ours, remote = self._split(messages)
         batch = await self._db.take_id("to_device_batch")
         now_ms = self._clock()
         async with self._db.write() as tx:
             if not await add_txn(tx, sender.device_no, txn, now_ms):
                 return
-            if bodies:
-                await self._deliver(tx, bodies, batch)
+            if ours:
+                end = event_end(sender.user_id, event_type)
+                await self._deliver(tx, ours, end, batch)
             for server, to in remote.items():
                 self._federation.send_to_devices(tx, server, sender.user_id, event_type, txn, to)
             self._sent += 1
             if self._sent % _SWEEP_EVERY == 0:
                 await sweep_txns(tx, now_ms - limits.TO_DEVICE_TXN_LIFE_MS)
 
-    def _split(
-        self, sender: Device, event_type: str, messages: Messages
-    ) -> tuple[dict[str, dict[str, bytes]], dict[str, Messages]]:
-        """Events for our devices, ready to be stored, and what goes to other servers."""
-        end = event_end(sender.user_id, event_type)
-        ours: dict[str, dict[str, bytes]] = {}
+    def _split(self, messages: Messages) -> tuple[Messages, dict[str, Messages]]:
+        """What is for our users, and what goes to other servers."""
+        ours: Messages = {}
         remote: dict[str, Messages] = defaultdict(dict)
         for user_id, by_device in messages.items():
             server = server_of(user_id)
+            if server is None:
+                continue
             if server == self._server_name:
-                ours[user_id] = {
-                    device_id: event(content, end) for device_id, content in by_device.items()
-                }
-            elif server is not None:
+                ours[user_id] = by_device
+            else:
                 remote[server][user_id] = by_device
         return ours, remote
 
-    async def _deliver(self, tx: Tx, bodies: Mapping[str, Mapping[str, bytes]], batch: int) -> None:
-        devices = await devices_of(tx, list(bodies))
+    async def _deliver(self, tx: Tx, messages: Messages, end: bytes, batch: int) -> None:
+        devices = await devices_of(tx, list(messages))
         deliveries = [
-            Delivery(no, 0, body)
+            Delivery(no, 0, event(content, end))
             for user_id, of_user in devices.items()
-            for no, body in _for_user(bodies[user_id], of_user)
+            for no, content in _for_user(messages[user_id], of_user)
         ]
         if len(deliveries) > limits.TO_DEVICE_TARGETS_MAX:
             raise Refused(Reason.TOO_LARGE, "Too many devices")
@@ -115,12 +113,9 @@ class SendToDevice:
             self._queues.add(to.device_no for to in kept)
 
 
-def _for_user(bodies: Mapping[str, bytes], devices: Mapping[str, int]) -> list[tuple[int, bytes]]:
-    """Which device of a user gets which event; one named by id does not get that for all."""
-    everybody = bodies.get(ALL_DEVICES)
-    found = []
-    for device_id, no in devices.items():
-        body = bodies.get(device_id, everybody)
-        if body is not None:
-            found.append((no, body))
-    return found
+def _for_user(contents: Mapping[str, bytes], devices: Mapping[str, int]) -> list[tuple[int, bytes]]:
+    """Which device of a user gets what; one named by its id does not get what is for all."""
+    everybody = contents.get(ALL_DEVICES)
+    if everybody is None:
+        return [(devices[name], content) for name, content in contents.items() if name in devices]
+    return [(no, contents.get(name, everybody)) for name, no in devices.items()]

@@ -14,7 +14,7 @@ from kerwen.keys.key_cache import KeyCache
 from kerwen.keys.one_time_keys import OneTimeKey, fallback_keys, one_time_keys, same_key
 from kerwen.keys.store import cross_signing, device_keys
 from kerwen.keys.store import one_time_keys as store
-from kerwen.storage.database import Database, Tx
+from kerwen.storage.database import Database, Kind, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class Upload:
                 await self._add(tx, device.device_no, fresh, counts, batch)
             for key in fallback:
                 await _set_fallback(tx, device.device_no, key)
+            if fresh or fallback:
+                tx.change(Kind.KEY_COUNT, device.device_no)
         return counts
 
     async def _publish(self, tx: Tx, device: Device, keys: bytes) -> None:

@@ -54,13 +54,13 @@ async def sweep_txns(tx: Tx, before_ms: int) -> int:
 
 async def add_to_device(tx: Tx, deliveries: Sequence[Delivery], batch: int) -> None:
     """Messages for devices, told with the commit. `batch` is a fresh number of its series."""
-    rows = [{"device_no": to.device_no, "n": to.n, "body": to.body} for to in deliveries]
     size = sum(len(to.body) for to in deliveries)
-    if len(rows) <= _TAIL_ROWS and size <= _TAIL_BYTES:
-        for row in rows:
-            tx.at_end(_ADD, **row)
+    if len(deliveries) <= _TAIL_ROWS and size <= _TAIL_BYTES:
+        for device_no, n, body in deliveries:
+            tx.at_end(_ADD, device_no=device_no, n=n, body=body)
     else:
-        await tx.many(_STAGE, [{**row, "batch": batch} for row in rows])
+        rows = [{**to._asdict(), "batch": batch} for to in deliveries]
+        await tx.many(_STAGE, rows)
         tx.at_end(_PUBLISH, batch=batch)
         tx.at_end(_UNSTAGE, batch=batch)
     for device_no in dict.fromkeys(to.device_no for to in deliveries):
