@@ -54,6 +54,8 @@ class AdminSocket:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             asked = json.loads(await reader.readuntil(b"\n"))
+            if not isinstance(asked, dict):
+                raise ValueError("a command is an object")
             writer.write(json.dumps(await answer(self._deeds, asked)).encode() + b"\n")
             await writer.drain()
         except (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
