@@ -49,6 +49,7 @@ from kerwen.keys.actions.query import Query
 from kerwen.keys.actions.send_to_device import SendToDevice
 from kerwen.keys.actions.upload import Upload
 from kerwen.keys.key_cache import KeyCache
+from kerwen.keys.key_counts import KeyCounts
 from kerwen.keys.store import (
     forget_account,
     is_cross_signing_key,
@@ -148,7 +149,9 @@ def build_messenger(
     neighbours.wake = wake
     feed.follow(wake.follow)
     typing = Typing(wake)
-    sync = Sync(db, feed, wake, RoomSync(recent, clock), typing, clock)
+    key_counts = KeyCounts(db)
+    feed.follow(key_counts.follow)
+    sync = Sync(db, feed, wake, RoomSync(recent, clock), typing, key_counts, clock)
 
     async def profile_changed(account_no: int) -> None:
         async with db.read() as snap:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kerwen.base.errors import Reason, Refused
 
@@ -40,6 +41,7 @@ class FeedToken:
         return self.pos - self.to_device_lag
 
 
+@lru_cache(256)  # those who are woken together get the same token
 def encode(token: FeedToken) -> str:
     """The text of a token: 4 to 32 characters. Raises ValueError for impossible numbers."""
     if not _possible(token):
@@ -57,6 +59,7 @@ def encode(token: FeedToken) -> str:
     return text.translate(_TO_URL).decode("ascii")
 
 
+@lru_cache(1024)
 def decode(text: str) -> FeedToken:
     """The token of a text; `Refused(UNKNOWN_POSITION)` if we never gave such a text."""
     try:

@@ -40,6 +40,7 @@ class Kind(enum.IntEnum):
     MAIL = 7  # mail account, MODSEQ
     BACKFILL = 8  # room, seq
     ACCOUNT = 9  # account: token, session, device, quota, policy
+    KEY_COUNT = 10  # device: one-time or fallback keys came or went; for caches, wakes nobody
 
 
 Change = tuple[int, int, int]

@@ -19,13 +19,12 @@ from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.feed_token import FeedToken
 from kerwen.base.limits import SYNC_TIMEOUT_MAX_MS, TO_DEVICE_AT_ONCE
+from kerwen.keys.key_counts import KeyCounts
 from kerwen.keys.store import (
     delete_to_device,
     device_list_changes,
-    one_time_key_counts,
     signature_changes,
     to_device,
-    unused_fallback_types,
 )
 from kerwen.rooms.actions.sync_rooms import Asker, RoomSync, Window
 from kerwen.rooms.actions.typing import Typing
@@ -62,6 +61,7 @@ class Sync:
         wake: WakeIndex,
         rooms: RoomSync,
         typing: Typing,
+        key_counts: KeyCounts,
         clock: Clock,
     ) -> None:
         self._db = db
@@ -69,6 +69,7 @@ class Sync:
         self._wake = wake
         self._rooms = rooms
         self._typing = typing
+        self._key_counts = key_counts
         self._clock = clock
         self._stopping = False
         self.parked = 0
@@ -185,12 +186,7 @@ class Sync:
     ) -> bytes:
         parts = [b'"next_batch":"%b"' % feed_token.encode(following).encode()]
         parts += body or ()
-        async with self._db.read() as snap:
-            counts = await one_time_key_counts(snap, asked.device_no)
-            unused = await unused_fallback_types(snap, asked.device_no)
-        counts.setdefault("signed_curve25519", 0)
-        parts.append(b'"device_one_time_keys_count":' + orjson.dumps(counts))
-        parts.append(b'"device_unused_fallback_key_types":' + orjson.dumps(unused))
+        parts.append(await self._key_counts.of(asked.device_no))
         return b"{" + b",".join(parts) + b"}"
 
     # --- everything -------------------------------------------------------------------------
