@@ -442,3 +442,39 @@ def test_a_hostile_glob_costs_little() -> None:
     assert timeit.timeit(lambda: match(value), number=1) < 0.5
     body = push_rules.body_matcher("a*" * 200 + "b")
     assert timeit.timeit(lambda: body("a " * 30_000), number=1) < 0.5
+
+
+def test_rules_may_name_their_owner_in_any_condition() -> None:
+    for condition in (
+        {"kind": "event_property_is", "key": "content.to", "value": AYNA},
+        {"kind": "event_match", "key": "content.to", "pattern": AYNA},
+        {"kind": "event_property_contains", "key": "content.all", "value": AYNA},
+    ):
+        assert holds(condition, event(to=AYNA, all=[AYNA]))
+        assert not holds(condition, event(to=BATYR, all=[BATYR]))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"kind": "event_match", "key": 7, "pattern": "*"},
+        {"kind": "event_match", "key": "content.x"},
+        {"kind": "event_property_is", "key": "content.x"},
+        {"kind": "event_property_contains", "key": "content.x"},
+        {"kind": "event_property_contains", "value": 1},
+        {"kind": "sender_notification_permission"},
+        {"kind": "event_match", "key": ".".join(["content"] * 40), "pattern": "*"},
+        {"kind": "event_match", "key": "content.x.y.z", "pattern": "*"},
+    ],
+)
+def test_a_malformed_condition_matches_nothing(condition: dict[str, Any]) -> None:
+    assert not holds(condition, event(x="text"), sender_power=100)
+
+
+def test_any_number_of_event_types_is_right_in_bounded_memory() -> None:
+    compiled = compile(own(room=[MUTE]), AYNA)
+    for number in range(push_rules.TYPES_CACHED_MAX + 20):
+        assert not evaluate(compiled, facts(event(f"m.x{number}"))).notify
+    assert len(compiled.table.by_type) == push_rules.TYPES_CACHED_MAX
+    mentioned = facts(event("m.last", **TO_AYNA))
+    assert evaluate(compiled, mentioned).highlight

@@ -311,3 +311,23 @@ RING = {"set_tweak": "sound", "value": "ring"}
 def test_individual_rooms(ruleset: Ruleset, wanted: frozenset[str] | None) -> None:
     assert individual_rooms(ruleset, AYNA) == wanted
     assert individual(ruleset, AYNA) is (wanted != NOWHERE)
+
+
+def test_a_rule_with_other_conditions_beside_its_room_is_about_that_room() -> None:
+    sender = {"kind": "event_match", "key": "sender", "pattern": "@b:b"}
+    found = with_rule("override", "x", {"actions": [], "conditions": [sender, ROOM]})
+    assert individual_rooms(found, AYNA) == {"!a:b"}
+
+
+def test_too_many_bytes_of_actions_are_refused() -> None:
+    for body, reason in (
+        ([{"set_tweak": "sound", "value": "x" * 9_000}], Reason.TOO_LARGE),
+        ([{"set_tweak": "sound", "value": {1, 2}}], Reason.BAD_JSON),
+    ):
+        with pytest.raises(Refused) as refused:
+            parse_actions(body)
+        assert refused.value.reason is reason
+    many = [{"kind": "x", "note": "y" * 400} for _ in range(CONDITIONS_MAX)]
+    with pytest.raises(Refused) as refused:
+        parse_rule("override", "a", {"actions": [], "conditions": many})
+    assert refused.value.reason is Reason.TOO_LARGE
