@@ -35,12 +35,13 @@ class Rules:
 class PushRules:
     """Compiled rules by account, in bounded memory; a tell of account data drops them."""
 
-    __slots__ = ("_db", "_kept", "_reading", "_stale", "_times_told")
+    __slots__ = ("_db", "_kept", "_reading", "_stale", "_times_told", "epoch")
 
     def __init__(self, db: Database, feed: Feed) -> None:
         self._db = db
         self._kept: OrderedDict[int, Rules] = OrderedDict()
         self._reading = 0
+        self.epoch = 0  # rises whenever somebody's rules may have changed
         self._stale: set[int] = set()  # told while somebody reads: the read may be old
         self._times_told = 0
         feed.follow(self._told)
@@ -117,6 +118,7 @@ class PushRules:
             if kind == Kind.JUMP:
                 self._kept.clear()
             elif kind == Kind.ACCOUNT_DATA:
+                self.epoch += 1
                 self._times_told += 1
                 self._kept.pop(subject, None)
                 if self._reading:

@@ -28,7 +28,7 @@ from kerwen.rooms.event import Event, StateKey, stripped_format
 from kerwen.rooms.power import PowerLevels
 from kerwen.rooms.push_rules import EventFacts
 from kerwen.rooms.store import events, heads, marks, members, state, users
-from kerwen.rooms.store.events import LOUD, Stored
+from kerwen.rooms.store.events import LOUD, MARKED, Stored
 from kerwen.rooms.store.heads import Head
 from kerwen.rooms.store.names import Names
 from kerwen.rooms.store.view import RoomView, RoomViews
@@ -247,13 +247,17 @@ class RoomWriter:
         }
         if event.state_key is not None:
             moved |= await self._put_state(event, stored)
+        if await self._mark(stored, facts, everyone, sender_no):
+            stored.flags |= MARKED
+            moved["marked"] = stored.seq
+        if thread is not None:
+            moved["threaded"] = stored.seq
         events.add_event(tx, event, stored, relates_to=relates_to, rel_type=rel_type)
         if draft is not None and draft.txn_id is not None and draft.device_no is not None:
             events.note_sent(
                 tx, draft.device_no, room_no, "e", draft.txn_id, event.event_id, stored.ts
             )
         members.mark_read(tx, room_no, sender_no, stored.seq, stored.loud)
-        await self._mark(stored, facts, everyone, sender_no)
         self.view.head = msgspec.structs.replace(head, **moved)
         tx.change(Kind.EVENT, room_no, stored.seq)
         self.said.append(stored)
@@ -281,6 +285,7 @@ class RoomWriter:
         )
         moved = {"state_seq": stored.seq, "state_group": stored.event_no}
         if event.type == "m.room.member":
+            self.view.own_rules = None
             moved |= await self._put_member(event, stored, old.event)
         self.view.put(key, stored.event_no, event)
         return moved
@@ -351,13 +356,14 @@ class RoomWriter:
         facts: EventFacts,
         everyone: push_rules.Outcome,
         sender_no: int,
-    ) -> None:
+    ) -> bool:
         """Rows for those to whom the event means something else than to everyone."""
         tx, room_no, thread = self._tx, stored.room_no, stored.thread or ""
+        marked = everyone.highlight
         if everyone.highlight:
             marks.add_mark(tx, room_no, marks.EVERYONE, stored.seq, 0, True, thread)
         named = push_rules.singled_out(facts.event)[:_MENTIONS_MAX]
-        people = set(await members.with_own_rules(tx, room_no))
+        people = set(await self._with_own_rules())
         if named:
             people |= set((await users.user_nos(tx, named)).values())
         people.discard(sender_no)
@@ -372,6 +378,17 @@ class RoomWriter:
                 marks.add_mark(
                     tx, room_no, user_no, stored.seq, notify, outcome.highlight, thread
                 )
+                marked = True
+        return marked
+
+    async def _with_own_rules(self) -> list[int]:
+        """Members with rules of their own; asked again when somebody's rules changed."""
+        epoch = self._append.rulebook.epoch
+        known = self.view.own_rules
+        if known is None or known[0] != epoch:
+            found = await members.with_own_rules(self._tx, self.room_no)
+            known = self.view.own_rules = (epoch, found)
+        return known[1]
 
     @property
     def tx(self) -> Tx:

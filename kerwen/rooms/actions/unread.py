@@ -36,8 +36,9 @@ async def unread(
     highlight = 0
     own: dict[str, list[int]] = {}
     reads = None
-    for _, seq, more, high, thread in await marks.marks_since(
-        snap, place.room_no, user_no, place.read_seq
+    marked = place.marked > place.read_seq
+    for _, seq, more, high, thread in (
+        await marks.marks_since(snap, place.room_no, user_no, place.read_seq) if marked else ()
     ):
         if thread:
             if reads is None:
@@ -68,7 +69,11 @@ async def _threads(
 ) -> tuple[dict[str, tuple[int, int]], int]:
     """Counts by thread, and how many loud events after the read place are in threads."""
     since = place.read_seq
-    threaded = await events.loud_threaded(snap, place.room_no, since, user_id)
+    threaded = (
+        await events.loud_threaded(snap, place.room_no, since, user_id)
+        if place.threaded > since
+        else []
+    )
     if not threaded and not own:
         return {}, 0
     if reads is None:

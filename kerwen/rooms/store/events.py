@@ -14,6 +14,7 @@ from kerwen.storage.sql import sql
 REJECTED = 1
 SOFT_FAILED = 2
 LOUD = 4
+MARKED = 8  # it means something else to some member: there are push marks
 
 
 class Stored(msgspec.Struct, gc=False):

@@ -21,24 +21,27 @@ class Head(msgspec.Struct, frozen=True):
     state_seq: int
     state_group: int
     loud: int
+    marked: int
+    threaded: int
     joined: int
     invited: int
 
 
 _COLUMNS = (
-    "room_no, room_id, version, head, depth, tips, state_seq, state_group, loud, joined, invited"
+    "room_no, room_id, version, head, depth, tips, state_seq, state_group, loud, marked,"
+    " threaded, joined, invited"
 )
 _GET = sql(f"select {_COLUMNS} from rooms where room_no = :room_no")
 _LOCK = sql(f"select {_COLUMNS} from rooms where room_no = :room_no {{for_update}}")
 _ADD = sql(
     "insert into rooms (room_no, room_id, version, head, tail, depth, tips, pos, state_seq,"
-    " state_group, loud, joined, invited, created_ms)"
-    " values (:room_no, :room_id, :version, 0, 1, 0, '[]', 0, 0, 0, 0, 0, 0, :created_ms)"
+    " state_group, loud, marked, threaded, joined, invited, created_ms)"
+    " values (:room_no, :room_id, :version, 0, 1, 0, '[]', 0, 0, 0, 0, 0, 0, 0, 0, :created_ms)"
 )
 _MOVE = sql(
     "update rooms set head = :head, depth = :depth, tips = :tips, pos = :pos,"
-    " state_seq = :state_seq, state_group = :state_group, loud = :loud, joined = :joined,"
-    " invited = :invited where room_no = :room_no"
+    " state_seq = :state_seq, state_group = :state_group, loud = :loud, marked = :marked,"
+    " threaded = :threaded, joined = :joined, invited = :invited where room_no = :room_no"
 )
 _TOUCH = sql("update rooms set pos = :pos where room_no = :room_no")
 _CHANGED = sql(
@@ -67,7 +70,7 @@ async def lock_head(tx: Tx, room_no: int) -> Head | None:
 async def add_room(tx: Tx, room_no: int, room_id: str, version: str, now_ms: int) -> Head:
     """A new room without events."""
     await tx.run(_ADD, room_no=room_no, room_id=room_id, version=version, created_ms=now_ms)
-    return Head(room_no, room_id, version, 0, 0, (), 0, 0, 0, 0, 0)
+    return Head(room_no, room_id, version, 0, 0, (), 0, 0, 0, 0, 0, 0, 0)
 
 
 def move_head(tx: Tx, head: Head) -> None:
@@ -81,6 +84,8 @@ def move_head(tx: Tx, head: Head) -> None:
         state_seq=head.state_seq,
         state_group=head.state_group,
         loud=head.loud,
+        marked=head.marked,
+        threaded=head.threaded,
         joined=head.joined,
         invited=head.invited,
     )

@@ -31,6 +31,8 @@ class Standing(msgspec.Struct, gc=False):
     read_loud: int
     head: int
     loud: int
+    marked: int
+    threaded: int
     joined: int
     invited: int
     version: str
@@ -60,7 +62,7 @@ _THREAD_READS = sql(
 )
 _STANDING_COLUMNS = (
     "m.room_no, r.room_id, m.membership, m.seq, m.pos, m.joined_pos, m.read_seq, m.read_loud,"
-    " r.head, r.loud, r.joined, r.invited, r.version, m.forgotten"
+    " r.head, r.loud, r.marked, r.threaded, r.joined, r.invited, r.version, m.forgotten"
 )
 _STANDING = sql(
     f"select {_STANDING_COLUMNS} from members m join rooms r on r.room_no = m.room_no"

@@ -36,11 +36,12 @@ _NONE = Entry(0, None)
 class RoomView:
     """One room as its writer sees it."""
 
-    __slots__ = ("_entries", "head", "version")
+    __slots__ = ("_entries", "head", "own_rules", "version")
 
     def __init__(self, head: Head) -> None:
         self.head = head
         self.version: RoomVersion = room_version(head.version)
+        self.own_rules: tuple[int, list[int]] | None = None  # (epoch, members with own rules)
         self._entries: OrderedDict[StateKey, Entry] = OrderedDict()
 
     async def entry(self, snap: Snap, key: StateKey) -> Entry:

@@ -13,6 +13,8 @@ create table rooms (
     state_seq BIGINT not null,    -- seq of the newest change of state
     state_group BIGINT not null,  -- the state after the newest event
     loud BIGINT not null,         -- how many events so far notify by the default rules
+    marked BIGINT not null,       -- seq of the newest event that means something else to a member
+    threaded BIGINT not null,     -- seq of the newest event in a thread
     joined BIGINT not null,       -- members that are joined, invited
     invited BIGINT not null,
     created_ms BIGINT not null

@@ -13,7 +13,7 @@ create table events (
     depth BIGINT not null,
     state_group BIGINT not null,       -- the room's state before the event
     loud BIGINT not null,              -- `rooms.loud` after the event
-    flags BIGINT not null,             -- 1 rejected, 2 soft-failed, 4 loud
+    flags BIGINT not null,             -- 1 rejected, 2 soft-failed, 4 loud, 8 marked
     relates_to TEXT,                   -- the event it relates to, and how
     rel_type TEXT,
     thread TEXT,                       -- the root of its thread
