@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from kerwen.storage.database import Change, Kind
 
@@ -32,6 +33,7 @@ class Watch:
         "memberships",
         "parked",
         "pending",
+        "places",
         "receipts",
         "rooms",
         "soft",
@@ -53,6 +55,8 @@ class Watch:
         # device → position of the oldest message sent and not acknowledged; None: none is
         self.pending: dict[int, int | None] = {}
         self.ignored: frozenset[str] = frozenset()
+        # room → what the reader keeps of the account's place in it; gone when that changes
+        self.places: dict[int, Any] = {}
         self.soft = 0
         self.soft_rooms: dict[int, int] = {}  # room → count of its newest typing change
         self.waiters: list[asyncio.Future[None]] = []
@@ -160,6 +164,9 @@ class WakeIndex:
                     watch.note(watch.changed, subject, pos)
                     watch.wake()
             elif kind == Kind.RECEIPT:
+                reader = self._watches.get(ref)
+                if reader is not None:
+                    reader.places.pop(subject, None)
                 for watch in self._by_room.get(subject, ()):
                     watch.note(watch.receipts, subject, pos)
                     watch.wake()
@@ -191,6 +198,7 @@ class WakeIndex:
             watch.wake()
         for other in self._by_room.get(room_no, ()):
             other.device_lists = pos  # who shares a room may have changed
+            other.places.pop(room_no, None)
             other.note(other.changed, room_no, pos)
             other.wake()
 

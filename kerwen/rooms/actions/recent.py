@@ -58,6 +58,20 @@ class Recent:
         found.reverse()
         return found
 
+    def after(self, room_no: int, seq: int, upto: int) -> list[Stored] | None:
+        """All events after a place and with pos <= upto; None if memory does not know."""
+        ring = self._rings.get(room_no)
+        if ring is None or not ring.events:
+            return None
+        newest = ring.events[-1]
+        if newest.seq == seq:
+            return []
+        if newest.seq == seq + 1 and newest.pos <= upto:
+            return [newest]
+        if ring.events[0].seq > seq + 1:
+            return None
+        return [e for e in ring.events if e.seq > seq and e.pos <= upto]
+
     def rendering(self, room_no: int, first: int, last: int) -> bytes | None:
         """The shared rendering of a room's events first to last, if it was just made."""
         ring = self._rings.get(room_no)

@@ -30,11 +30,14 @@ from kerwen.rooms.actions.sync_rooms import Asker, RoomSync, Window
 from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.filters import Filter
 from kerwen.rooms.store import heads, members, receipts, users
+from kerwen.rooms.store.events import MARKED
 from kerwen.rooms.store.receipts import Standing
 from kerwen.storage.database import Database, Snap
+from kerwen.storage.lazy import LazySnap
 from kerwen.storage.feed import Feed
 from kerwen.storage.wake import LINGER_MS, WakeIndex, Watch
 
+_PLACES_MAX = 64  # rooms whose place is kept for a connected account
 _ROOMS_A_TURN = 16  # rooms of a long answer that are made before others get their turn
 
 
@@ -271,12 +274,14 @@ class Sync:
         window = Window(since, upto, self._clock())
         typing = set(self._typing.changed_since(token.soft_origin, token.soft, watch.rooms))
         blocks = _Blocks()
-        async with self._db.read() as snap:
+        async with LazySnap(self._db) as snap:
             changed = await self._changed_rooms(snap, asked, watch, since, known)
             by_room = (
                 await self._room_data(snap, asked, since, upto) if data_changed else {}
             )
-            places = await self._places(snap, asked, window, changed, by_room, typing, moved)
+            places = await self._places(
+                snap, asked, watch, window, changed, by_room, typing, moved
+            )
             for number, place in enumerate(places):
                 receipts_too = not known or watch.receipts.get(place.room_no, 0) > since
                 await self._place(
@@ -306,6 +311,7 @@ class Sync:
         self,
         snap: Snap,
         asked: Asked,
+        watch: Watch,
         window: Window,
         changed: Iterable[int],
         by_room: dict[int, list[bytes]],
@@ -321,12 +327,37 @@ class Sync:
                 found[place.room_no] = place
         for room_no in {*changed, *by_room, *typing}:
             if room_no not in found:
-                one = await receipts.standing(snap, room_no, asked.user_no)
+                one = await self._place_in(snap, asked, watch, window, room_no)
                 if one is not None and one.membership == "join":
                     if asked.full_state:
-                        one.joined_pos = window.upto
+                        one = msgspec.structs.replace(one, joined_pos=window.upto)
                     found[room_no] = one
         return list(found.values())
+
+    async def _place_in(
+        self, snap: Snap, asked: Asked, watch: Watch, window: Window, room_no: int
+    ) -> Standing | None:
+        """The asker's place in a room: as it was kept, brought up to date by what was said
+        since, if memory holds all of that; else as the database has it.
+        """
+        kept: Standing | None = watch.places.get(room_no)
+        if kept is not None:
+            said = self._rooms.said_since(room_no, kept.head, window.upto)
+            if said is not None and all(e.sender != asked.user_id for e in said):
+                for event in said:
+                    kept.head, kept.loud = event.seq, event.loud
+                    if event.flags & MARKED:
+                        kept.marked = event.seq
+                    if event.thread is not None:
+                        kept.threaded = event.seq
+                return kept
+            del watch.places[room_no]
+        place = await receipts.standing(snap, room_no, asked.user_no)
+        if place is not None and place.membership == "join" and watch.last <= window.upto:
+            watch.places[room_no] = place
+            if len(watch.places) > _PLACES_MAX:
+                del watch.places[next(iter(watch.places))]
+        return place
 
     # --- sections ---------------------------------------------------------------------------
 

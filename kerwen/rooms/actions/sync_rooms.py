@@ -67,6 +67,10 @@ class RoomSync:
         self._clock = clock
         self._sent = SentMembers()
 
+    def said_since(self, room_no: int, seq: int, upto: int) -> list[Stored] | None:
+        """What was said in a room after a place; None if memory does not hold all of it."""
+        return self._recent.after(room_no, seq, upto)
+
     async def joined(
         self,
         snap: Snap,
