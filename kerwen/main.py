@@ -21,7 +21,8 @@ from kerwen.api import routes
 from kerwen.api.account_deeds import AccountDeeds
 from kerwen.api.admin_socket import AdminSocket, Deed
 from kerwen.api.health import Health
-from kerwen.api.http import App, Cost, Limiter
+from kerwen.api.http import App
+from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
 from kerwen.base.config import BadConfig, Config, Listen, recorded_domain
 from kerwen.base.metrics import Metrics, Number, Value
 from kerwen.media.actions.quota import Quota
@@ -43,13 +44,6 @@ STOP_MAX_S: Final = 9.0  # after that the process ends whatever still runs
 FILES_MAX: Final = 65_536
 
 
-class NoLimits:
-    """Counts nothing."""
-
-    def spend(self, cost: Cost, account_no: int, address: str) -> None:
-        """Lets everybody pass."""
-
-
 @dataclass(slots=True)
 class House:
     """What a running server consists of, as far as something outside `build` must reach it."""
@@ -67,10 +61,14 @@ class House:
     """Called when the server begins to stop: whoever parks requests answers them."""
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Each runs as a task while the server does, and is cancelled before the database closes."""
+    at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Ends threads and helpers, just before the database closes."""
     ready: bool = False
 
     async def close(self) -> None:
         """Ends the threads and the database; the last thing to be done with a house."""
+        for deed in self.at_end:
+            await deed()
         await self.database.close()
 
 
@@ -80,7 +78,7 @@ async def build(config: Config) -> House:
     feed = Feed()
     database = await open_database(config.database or config.data_path / "kerwen.db", feed)
     messenger = build_messenger(config, database, feed, open_blobs(config))
-    limiter: Limiter = NoLimits()
+    limiter = TokenBuckets(PUBLIC_RATES if config.limits_rates else {})
 
     house: House
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
@@ -100,6 +98,7 @@ async def build(config: Config) -> House:
     house.deeds.update(AccountDeeds(config.server_name, messenger.accounts, quota).deeds())
     house.at_stop += messenger.at_stop
     house.workers += messenger.workers
+    house.at_end += messenger.at_end
     metrics.add(*_numbers(house))
     return house
 
@@ -109,7 +108,10 @@ def open_blobs(config: Config) -> Blobs:
     if config.blobs is not None:
         from kerwen.storage.blobs_s3 import S3Blobs, S3Place  # obstore costs memory and time
 
-        return S3Blobs(S3Place.of(config.blobs))
+        try:
+            return S3Blobs(S3Place.of(config.blobs, os.environ))
+        except ValueError as error:
+            raise BadConfig(str(error)) from None
     return FileBlobs(config.data_path / "blobs")
 
 

@@ -36,6 +36,7 @@ from kerwen.api.client.tags import TagsApi
 from kerwen.api.client.to_device import ToDeviceApi
 from kerwen.api.client.ui_auth import challenge_reply
 from kerwen.api.client.user_directory import UserDirectoryApi
+from kerwen.api.client.wellknown import WellKnown
 from kerwen.api.http import Reply, Request
 from kerwen.api.routes import Area
 from kerwen.base.clock import Clock, now_ms
@@ -56,6 +57,8 @@ from kerwen.keys.store import (
     on_device_removed,
     on_device_renamed,
 )
+from kerwen.media.actions.clean import Clean
+from kerwen.media.cleaner import run_cleaner
 from kerwen.media.thumbnailer import Thumbnailer
 from kerwen.rooms.actions.append import Append
 from kerwen.rooms.actions.create_room import CreateRoom
@@ -95,6 +98,7 @@ class Messenger:
     sync: Sync
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
 
 def build_messenger(
@@ -131,6 +135,7 @@ def build_messenger(
             room_versions=dict.fromkeys(ROOM_VERSIONS, "stable"),
             default_room_version=DEFAULT_ROOM_VERSION,
             unstable=UNSTABLE,
+            well_known=_well_known(config),
         ),
         AccountHooks(
             device_id_taken=is_cross_signing_key,
@@ -173,13 +178,16 @@ def build_messenger(
         accounts.prove.done(proof)
         return None
 
-    media = MediaApi(db, blobs, feed, domain, Thumbnailer(), clock=clock)
+    thumbnailer = Thumbnailer()
+    media = MediaApi(db, blobs, feed, domain, thumbnailer, clock=clock)
+    clean = Clean(db, blobs, clock)
+    filters = Filters(db)
     areas: list[Area] = [
         accounts,
         AccountDataApi(account_data),
         TagsApi(account_data),
-        PushRulesApi(EditPushRules(db), Pushers(db, clock)),
-        FiltersApi(Filters(db)),
+        PushRulesApi(EditPushRules(db), Pushers(db, clock, plain_http=config.dev)),
+        FiltersApi(filters),
         ProfileApi(Profiles(db, domain, profile_changed)),
         UserDirectoryApi(UserDirectory(db, neighbours.visible)),
         OpenIdApi(OpenId(db, domain, secrets.token_bytes, clock)),
@@ -196,8 +204,13 @@ def build_messenger(
         RoomsApi(CreateRoom(append, membership), membership, read),
         RoomEventsApi(Send(append), read),
         ReceiptsApi(MarkRead(db, names, clock), typing, db, names),
-        SyncApi(sync, db),
+        SyncApi(sync, filters),
     ]
+
+    async def close() -> None:
+        accounts.close()
+        await thumbnailer.close()
+        await blobs.close()
 
     async def sweep() -> None:
         while True:
@@ -205,7 +218,9 @@ def build_messenger(
             wake.sweep(clock())
             await accounts.tidy()
 
-    return Messenger(accounts, areas, wake, sync, [sync.stop], [sweep])
+    return Messenger(
+        accounts, areas, wake, sync, [sync.stop], [sweep, lambda: run_cleaner(clean)], [close]
+    )
 
 
 def _argon2(config: Config) -> Argon2:
@@ -225,6 +240,18 @@ async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
     await account_data_store.drop_account(tx, account_no)
     await openid_store.drop_account(tx, account_no)
     await profile_store.drop(tx, account_no)
+
+
+def _well_known(config: Config) -> WellKnown:
+    """What the server says of itself, where a client that knows only the domain looks."""
+    ports = {listen.kind: listen.port for listen in config.listeners()}
+    host = config.server_name.partition(":")[0]
+    if config.dev:
+        base = f"http://127.0.0.1:{ports['http']}" if "http" in ports else ""
+        return WellKnown(base, f"127.0.0.1:{ports.get('federation', 8448)}")
+    port = ports.get("https", 443)
+    base = f"https://{host}" if port == 443 else f"https://{host}:{port}"
+    return WellKnown(base, f"{host}:{ports.get('federation', 8448)}")
 
 
 class _Neighbours:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
@@ -42,6 +43,25 @@ class S3Place:
     access_key_id: str
     secret_access_key: str
     endpoint: str | None = None
+
+    @classmethod
+    def of(cls, url: str, environ: Mapping[str, str]) -> S3Place:
+        """The place that `s3://BUCKET/PREFIX?region=…&endpoint=…` names; the credentials are
+        `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` of the environment, never in a file.
+        Raises ValueError with a line for the operator.
+        """
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query))
+        unknown = set(options) - {"region", "endpoint"}
+        if parts.scheme != "s3" or not parts.netloc or unknown:
+            raise ValueError("blobs must be s3://BUCKET/PREFIX?region=…&endpoint=…")
+        try:
+            key, secret = environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"]
+        except KeyError as missing:
+            raise ValueError(f"blobs in S3 need {missing.args[0]} in the environment") from None
+        region = options.get("region") or environ.get("AWS_REGION") or "us-east-1"
+        prefix = parts.path.strip("/")
+        return cls(parts.netloc, prefix, region, key, secret, options.get("endpoint"))
 
 
 def s3_place(url: str, environ: Mapping[str, str] = os.environ) -> S3Place:

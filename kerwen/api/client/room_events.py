@@ -30,7 +30,9 @@ class RoomEventsApi:
         said: dict[str, Any] = {"cost": Cost.MESSAGE, "suspended": False}
         state = f"{room}/state/{{type}}"
         return [
-            Route("PUT", f"{room}/send/{{type}}/{{txn_id}}", self.send, spec="CS #put-send", **said),
+            Route(
+                "PUT", f"{room}/send/{{type}}/{{txn_id}}", self.send, spec="CS #put-send", **said
+            ),
             Route("PUT", f"{state}/{{state_key}}", self.set_state, spec="CS #put-state", **said),
             Route("PUT", state, self.set_state, spec="CS #put-state", **said),
             Route(
