@@ -125,17 +125,25 @@ async def test_a_new_fallback_key_is_unused_and_the_same_one_is_not(house: House
     assert await claimed_names(house, 1) == [f"{ALGORITHM}:G"]
 
 
-async def test_the_device_learns_of_the_first_use_of_its_fallback_key(
-    house: House, feed: Feed
-) -> None:
+async def test_what_a_claim_tells(house: House, feed: Feed) -> None:
+    """Caches learn of each key that goes; the device wakes when its fallback key is used."""
     told: list[tuple[int, int, int]] = []
+    await upload(
+        house,
+        AYNA,
+        one_time_keys={f"{ALGORITHM}:A": "x"},
+        fallback_keys={f"{ALGORITHM}:F": AYNA.one_time_key(9, fallback=True)},
+    )
     feed.follow(lambda _, changes: told.extend(changes))
-    await upload(house, AYNA, one_time_keys=AYNA.one_time_keys(1), fallback_keys={"a:F": "x"})
+    device_no = house.callers[AYNA.token].device_no
     await claim(house, WANT)
-    assert told == [], "a claimed one-time key wakes nobody"
-    for _ in range(2):
-        await claim(house, {AYNA.user_id: {"PHONE": "a"}})
-    assert told == [(Kind.TO_DEVICE, house.callers[AYNA.token].device_no, 0)]
+    assert told == [(Kind.KEY_COUNT, device_no, 0)]
+    told.clear()
+    await claim(house, WANT)
+    assert told == [(Kind.KEY_COUNT, device_no, 0), (Kind.TO_DEVICE, device_no, 0)]
+    told.clear()
+    await claim(house, WANT)
+    assert told == []
 
 
 async def test_a_claimed_key_that_is_uploaded_again_is_not_given_again(house: House) -> None:

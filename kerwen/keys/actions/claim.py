@@ -59,7 +59,6 @@ class Claim:
             for algorithm, devices in by_algorithm.items():
                 for key in await self._of_algorithm(tx, algorithm, devices):
                     user_id, device_id = owners[key.device_no]
-                    tx.change(Kind.KEY_COUNT, key.device_no)
                     given[user_id][device_id] = b"{%b:%b}" % (
                         orjson.dumps(key.key.name),
                         key.key.body,
@@ -73,11 +72,14 @@ class Claim:
         replace it.
         """
         found = await store.claim_one_time_keys(tx, algorithm, devices, self._clock())
+        for key in found:
+            tx.change(Kind.KEY_COUNT, key.device_no)
         if len(found) < len(devices):
             missing = list(set(devices) - {key.device_no for key in found})
             fallback = await store.claim_fallback_keys(tx, algorithm, missing)
             for key in fallback:
                 if key.first:
+                    tx.change(Kind.KEY_COUNT, key.device_no)
                     tx.change(Kind.TO_DEVICE, key.device_no)
             found += fallback
         return found

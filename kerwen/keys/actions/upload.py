@@ -47,11 +47,12 @@ class Upload:
             if keys is not None:
                 await self._publish(tx, device, keys)
             counts, batch = await store.counts_and_batch(tx, device.device_no)
+            changed = False
             if fresh:
-                await self._add(tx, device.device_no, fresh, counts, batch)
+                changed = await self._add(tx, device.device_no, fresh, counts, batch)
             for key in fallback:
-                await _set_fallback(tx, device.device_no, key)
-            if fresh or fallback:
+                changed |= await _set_fallback(tx, device.device_no, key)
+            if changed:
                 tx.change(Kind.KEY_COUNT, device.device_no)
         return counts
 
@@ -72,14 +73,17 @@ class Upload:
 
     async def _add(
         self, tx: Tx, device_no: int, keys: list[OneTimeKey], counts: dict[str, int], batch: int
-    ) -> None:
-        """New one-time keys; `counts` is brought up to date."""
+    ) -> bool:
+        """Stores what is new of the keys and brings `counts` up to date; whether any was."""
         now_ms = self._clock()
-        await store.sweep_spent_keys(tx, device_no, now_ms - limits.SPENT_KEY_LIFE_MS)
         fresh: list[OneTimeKey] = []
         for algorithm, of_one in _by_algorithm(keys).items():
+            before_ms = now_ms - limits.SPENT_KEY_LIFE_MS
+            await store.sweep_spent_keys(tx, device_no, algorithm, before_ms)
             held = await store.held_keys(tx, device_no, algorithm, list(of_one))
             new = [key for key in of_one.values() if _is_new(key, held.get(key.key_id))]
+            if reused := [key.key_id for key in new if key.key_id in held]:
+                await store.forget_spent_keys(tx, device_no, algorithm, reused)
             if new:
                 counts[algorithm] = counts.get(algorithm, 0) + len(new)
             fresh += new
@@ -89,6 +93,7 @@ class Upload:
             raise Refused(Reason.TOO_LARGE, "There are too many key algorithms")
         if fresh:
             await store.add_one_time_keys(tx, device_no, max(batch + 1, now_ms), fresh)
+        return bool(fresh)
 
 
 def _read(
@@ -128,8 +133,10 @@ def _is_new(key: OneTimeKey, held: store.Held | None) -> bool:
     raise Refused(Reason.INVALID_PARAM, f"One time key {key.name} already exists")
 
 
-async def _set_fallback(tx: Tx, device_no: int, key: OneTimeKey) -> None:
-    """A fallback key, if it is another one: the same one stays used."""
+async def _set_fallback(tx: Tx, device_no: int, key: OneTimeKey) -> bool:
+    """A fallback key, if it is another one: the same one stays used. Whether it was."""
     held = await store.fallback_key(tx, device_no, key.algorithm)
-    if held is None or held.key_id != key.key_id or not same_key(held.body, key.body):
-        await store.set_fallback_key(tx, device_no, key)
+    if held is not None and held.key_id == key.key_id and same_key(held.body, key.body):
+        return False
+    await store.set_fallback_key(tx, device_no, key)
+    return True

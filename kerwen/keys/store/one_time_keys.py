@@ -9,36 +9,42 @@ from kerwen.keys.one_time_keys import OneTimeKey
 from kerwen.storage.database import Snap, Tx
 from kerwen.storage.sql import sql
 
+SPENT = 2**60
+"""Batches from here on are of spent keys: this + the time of the claim in ms. So all keys of a
+device lie together, those to give come first, and nothing but the row itself changes."""
+
 _COUNTS = sql(
     "select algorithm, count(*), max(batch) from one_time_keys"
-    " where device_no = :device_no and spent_ms = 0 group by algorithm"
+    " where device_no = :device_no and batch < :spent group by algorithm"
 )
 _HELD = sql(
-    "select key_id, body, spent_ms from one_time_keys"
+    "select key_id, body, batch from one_time_keys"
     " where device_no = :device_no and algorithm = :algorithm and key_id {in_texts:key_ids}"
 )
+_FORGET = sql(
+    "delete from one_time_keys where device_no = :device_no and algorithm = :algorithm"
+    " and batch >= :spent and key_id {in_texts:key_ids}"
+)
 _ADD = sql(
-    "insert into one_time_keys (device_no, algorithm, key_id, batch, body)"
-    " values (:device_no, :algorithm, :key_id, :batch, :body)"
-    " on conflict (device_no, algorithm, key_id)"
-    " do update set batch = excluded.batch, body = excluded.body, spent_ms = 0"
+    "insert into one_time_keys (device_no, algorithm, batch, key_id, body)"
+    " values (:device_no, :algorithm, :batch, :key_id, :body)"
 )
 _SWEEP = sql(
-    "delete from one_time_keys where device_no = :device_no"
-    " and spent_ms > 0 and spent_ms < :before_ms"
+    "delete from one_time_keys where device_no = :device_no and algorithm = :algorithm"
+    " and batch >= :spent and batch < :before"
 )
 # Whoever holds the row's lock has it; the others skip to the next key.
 _PICK = sql(
-    "select k.device_no, k.key_id, k.body from devices d join one_time_keys k"
-    " on k.device_no = d.device_no and k.algorithm = :algorithm and k.key_id = ("
-    "select f.key_id from one_time_keys f where f.device_no = d.device_no"
-    " and f.algorithm = :algorithm and f.spent_ms = 0"
-    " order by f.batch limit 1 {for_update} {skip_locked})"
+    "select k.device_no, k.batch, k.key_id, k.body from devices d join one_time_keys k"
+    " on k.device_no = d.device_no and k.algorithm = :algorithm and (k.batch, k.key_id) = ("
+    "select f.batch, f.key_id from one_time_keys f where f.device_no = d.device_no"
+    " and f.algorithm = :algorithm and f.batch < :spent"
+    " order by f.batch, f.key_id limit 1 {for_update} {skip_locked})"
     " where d.device_no {in_ints:devices}"
 )
 _SPEND = sql(
-    "update one_time_keys set spent_ms = :now_ms"
-    " where device_no = :device_no and algorithm = :algorithm and key_id = :key_id"
+    "update one_time_keys set batch = :spent where device_no = :device_no"
+    " and algorithm = :algorithm and batch = :batch and key_id = :key_id"
 )
 _FALLBACKS = sql(
     "select device_no, key_id, body, used from fallback_keys"
@@ -82,7 +88,7 @@ class Given:
 
 async def one_time_key_counts(snap: Snap, device_no: int) -> dict[str, int]:
     """How many keys of each algorithm are left to claim."""
-    return {row[0]: row[1] for row in await snap.all(_COUNTS, device_no=device_no)}
+    return {row[0]: row[1] for row in await snap.all(_COUNTS, device_no=device_no, spent=SPENT)}
 
 
 async def unused_fallback_types(snap: Snap, device_no: int) -> list[str]:
@@ -92,7 +98,7 @@ async def unused_fallback_types(snap: Snap, device_no: int) -> list[str]:
 
 async def counts_and_batch(snap: Snap, device_no: int) -> tuple[dict[str, int], int]:
     """Counts by algorithm, and the newest batch of the keys that are left."""
-    rows = await snap.all(_COUNTS, device_no=device_no)
+    rows = await snap.all(_COUNTS, device_no=device_no, spent=SPENT)
     return {row[0]: row[1] for row in rows}, max((row[2] for row in rows), default=0)
 
 
@@ -101,11 +107,16 @@ async def held_keys(
 ) -> dict[str, Held]:
     """Which of the keys are here already, given or not."""
     rows = await snap.all(_HELD, device_no=device_no, algorithm=algorithm, key_ids=key_ids)
-    return {key_id: Held(body, spent_ms > 0) for key_id, body, spent_ms in rows}
+    return {key_id: Held(body, batch >= SPENT) for key_id, body, batch in rows}
+
+
+async def forget_spent_keys(tx: Tx, device_no: int, algorithm: str, key_ids: Iterable[str]) -> None:
+    """Makes room for other keys under the ids of spent ones."""
+    await tx.run(_FORGET, device_no=device_no, algorithm=algorithm, key_ids=key_ids, spent=SPENT)
 
 
 async def add_one_time_keys(tx: Tx, device_no: int, batch: int, keys: Iterable[OneTimeKey]) -> None:
-    """Stores new keys, and new keys under the ids of spent ones."""
+    """Stores new keys; none of their ids is in use."""
     await tx.many(
         _ADD,
         [
@@ -121,9 +132,15 @@ async def add_one_time_keys(tx: Tx, device_no: int, batch: int, keys: Iterable[O
     )
 
 
-async def sweep_spent_keys(tx: Tx, device_no: int, before_ms: int) -> int:
+async def sweep_spent_keys(tx: Tx, device_no: int, algorithm: str, before_ms: int) -> None:
     """Forgets keys that were given long ago."""
-    return await tx.run(_SWEEP, device_no=device_no, before_ms=before_ms)
+    await tx.run(
+        _SWEEP,
+        device_no=device_no,
+        algorithm=algorithm,
+        spent=SPENT,
+        before=SPENT + before_ms,
+    )
 
 
 async def claim_one_time_keys(
@@ -133,14 +150,23 @@ async def claim_one_time_keys(
 
     # CS #post_matrixclientv3keysclaim: never the same key to two.
     """
-    rows = await tx.all(_PICK, algorithm=algorithm, devices=devices)
+    rows = await tx.all(_PICK, algorithm=algorithm, devices=devices, spent=SPENT)
     if rows:
-        spent = [
-            {"device_no": no, "algorithm": algorithm, "key_id": key_id, "now_ms": now_ms}
-            for no, key_id, _ in rows
-        ]
-        await tx.many(_SPEND, spent)
-    return [Given(no, OneTimeKey(algorithm, key_id, body)) for no, key_id, body in rows]
+        spent = SPENT + now_ms
+        await tx.many(
+            _SPEND,
+            [
+                {
+                    "device_no": no,
+                    "algorithm": algorithm,
+                    "batch": batch,
+                    "key_id": key_id,
+                    "spent": spent,
+                }
+                for no, batch, key_id, _ in rows
+            ],
+        )
+    return [Given(no, OneTimeKey(algorithm, key_id, body)) for no, _, key_id, body in rows]
 
 
 async def claim_fallback_keys(tx: Tx, algorithm: str, devices: list[int]) -> list[Given]:

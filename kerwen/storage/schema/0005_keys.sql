@@ -10,14 +10,11 @@ create index device_keys_account on device_keys (account_no);
 create table one_time_keys (                 -- a key that was given stays a while, as spent
     device_no BIGINT not null,
     algorithm TEXT not null,
-    key_id TEXT not null,
-    batch BIGINT not null,                   -- keys are given in the order of their uploads
-    spent_ms BIGINT not null default 0,      -- 0: never given
+    batch BIGINT not null,                   -- order of uploads; spent: 2^60 + ms of the claim
+    key_id TEXT not null,                    -- unique with device and algorithm: uploads see to it
     body {blob} not null,
-    primary key (device_no, algorithm, key_id)
+    primary key (device_no, algorithm, batch, key_id)
 ) {without_rowid};
-create index one_time_keys_free on one_time_keys (device_no, algorithm, batch) where spent_ms = 0;
-create index one_time_keys_spent on one_time_keys (device_no, spent_ms) where spent_ms > 0;
 create table fallback_keys (
     device_no BIGINT not null,
     algorithm TEXT not null,
