@@ -65,7 +65,6 @@ KEY_NAME_MAX = 255  # characters of a key id, an algorithm, a session id
 KEY_ALGORITHMS_MAX = 16  # of one device's one-time keys
 KEY_QUERY_MAX = 10_000  # users of a query, devices of a claim
 SIGNATURES_MAX = 1_000  # objects of one upload of signatures
-SIGNATURES_KEPT_MAX = 400  # on one key by its own user
 SPENT_KEY_LIFE_MS = 30 * 24 * 3_600_000  # a repeated upload of a claimed key is known so long
 KEY_CACHE_BYTES = 32 * MIB  # rendered keys of users, in memory
 KEYS_DEPTH_MAX = 20  # nesting of what clients publish
