@@ -69,8 +69,11 @@ _SHARING_AMONG = sql(
     " where o.user_no {in_ints:among} and o.membership = 'join'"
 )
 _CHANGED_IN = sql(
-    "select user_no, membership from members where room_no = :room_no"
-    " and pos > :since and pos <= :upto"
+    "select distinct m.user_no, m.membership from room_state s"
+    " join users u on u.user_id = s.state_key"
+    " join members m on m.room_no = s.room_no and m.user_no = u.user_no"
+    " where s.room_no = :room_no and s.pos > :since and s.pos <= :upto"
+    " and s.type = 'm.room.member'"
 )
 _ANY_JOINED = sql(
     "select u.user_id from members m join users u on u.user_no = m.user_no"
