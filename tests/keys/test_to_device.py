@@ -111,16 +111,23 @@ async def test_each_device_is_told_once(house: House, feed: Feed) -> None:
 
 
 async def test_a_large_transaction_goes_by_the_staging_table(house: House) -> None:
-    """More messages than a tail may carry, and more bytes."""
+    """More messages than a tail may carry, more bytes, and the same text for many."""
     people = {f"p{no}": ["D1", "D2"] for no in range(130)}
     await house.add_people(people)
-    await send(house, "many", {f"@{name}:kerwen.test": {"*": {"n": name}} for name in people})
+    ids = {name: f"@{name}:kerwen.test" for name in people}
+    await send(
+        house,
+        "many",
+        {user: {"D1": {"n": name}, "D2": {"n": name, "d": 2}} for name, user in ids.items()},
+    )
     big = {"body": "x" * 60_000}
-    await send(house, "big", {f"@p{no}:kerwen.test": {"D1": big} for no in range(10)})
-    assert await contents(house, "p5/D1") == [{"n": "p5"}, big]
-    assert await contents(house, "p129/D2") == [{"n": "p129"}]
+    different = {ids[f"p{no}"]: {"D1": big | {"n": no}} for no in range(10)}
+    await send(house, "big", different)
+    await send(house, "alike", {user: {"*": big} for user in ids.values()})
+    assert await contents(house, "p5/D1") == [{"n": "p5"}, big | {"n": 5}, big]
+    assert await contents(house, "p129/D2") == [{"n": "p129", "d": 2}, big]
     positions = [pos for pos, _, _ in await pending(house, "p5/D1")]
-    assert positions == [house.feed.settled - 1, house.feed.settled]
+    assert positions == list(range(house.feed.settled - 2, house.feed.settled + 1))
 
 
 async def add(database: Database, device_no: int, count: int) -> int:

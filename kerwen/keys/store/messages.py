@@ -8,10 +8,15 @@ from kerwen.keys.to_device import Delivery
 from kerwen.storage.database import Kind, Snap, Tx
 from kerwen.storage.sql import sql
 
-_TAIL_ROWS = 200  # more messages, or more bytes, go by the staging table
+_TAIL_ROWS = 200  # more statements, or more bytes, go by the staging table
 _TAIL_BYTES = 256 * 1024
+_ALIKE_MIN = 3  # devices that get the same text by one statement
 
 _ADD = sql("insert into to_device (device_no, pos, n, body) values (:device_no, :pos, :n, :body)")
+_ADD_ALIKE = sql(
+    "insert into to_device (device_no, pos, n, body)"
+    " select device_no, :pos, :n, :body from devices where device_no {in_ints:devices}"
+)
 _STAGE = sql(
     "insert into to_device_staged (batch, device_no, n, body)"
     " values (:batch, :device_no, :n, :body)"
@@ -54,13 +59,18 @@ async def sweep_txns(tx: Tx, before_ms: int) -> int:
 
 async def add_to_device(tx: Tx, deliveries: Sequence[Delivery], batch: int) -> None:
     """Messages for devices, told with the commit. `batch` is a fresh number of its series."""
-    size = sum(len(to.body) for to in deliveries)
-    if len(deliveries) <= _TAIL_ROWS and size <= _TAIL_BYTES:
-        for device_no, n, body in deliveries:
-            tx.at_end(_ADD, device_no=device_no, n=n, body=body)
+    by_text: dict[tuple[int, bytes], list[int]] = {}
+    for device_no, n, body in deliveries:
+        by_text.setdefault((n, body), []).append(device_no)
+    if len(by_text) <= _TAIL_ROWS and sum(len(body) for _, body in by_text) <= _TAIL_BYTES:
+        for (n, body), devices in by_text.items():
+            if len(devices) >= _ALIKE_MIN:
+                tx.at_end(_ADD_ALIKE, devices=devices, n=n, body=body)
+            else:
+                for device_no in devices:
+                    tx.at_end(_ADD, device_no=device_no, n=n, body=body)
     else:
-        rows = [{**to._asdict(), "batch": batch} for to in deliveries]
-        await tx.many(_STAGE, rows)
+        await tx.many(_STAGE, [{**to._asdict(), "batch": batch} for to in deliveries])
         tx.at_end(_PUBLISH, batch=batch)
         tx.at_end(_UNSTAGE, batch=batch)
     for device_no in dict.fromkeys(to.device_no for to in deliveries):
