@@ -35,9 +35,9 @@ class KeyCounts:
             counts = await one_time_key_counts(snap, device_no)
             unused = await unused_fallback_types(snap, device_no)
         counts.setdefault("signed_curve25519", 0)
-        made = (
-            b'"device_one_time_keys_count":%b,"device_unused_fallback_key_types":%b'
-            % (orjson.dumps(counts), orjson.dumps(unused))
+        made = b'"device_one_time_keys_count":%b,"device_unused_fallback_key_types":%b' % (
+            orjson.dumps(counts),
+            orjson.dumps(unused),
         )
         if told == self._told:
             self._kept[device_no] = made
