@@ -50,7 +50,7 @@ from kerwen.keys.actions.query import Query
 from kerwen.keys.actions.send_to_device import SendToDevice
 from kerwen.keys.actions.upload import Upload
 from kerwen.keys.key_cache import KeyCache
-from kerwen.keys.key_counts import KeyCounts
+from kerwen.keys.actions.key_counts import KeyCounts
 from kerwen.keys.store import (
     forget_account,
     is_cross_signing_key,
