@@ -51,11 +51,12 @@ class Sight:
     history from members.
     """
 
-    __slots__ = ("_ranges", "membership")
+    __slots__ = ("_memberships", "_ranges")
 
     def __init__(self, visibilities: Sequence[Stretch], memberships: Sequence[Stretch]) -> None:
-        self.membership = memberships[-1][2] if memberships else "leave"
-        if self.membership == "join" and _FOR_ALL_MEMBERS.issuperset(v[2] for v in visibilities):
+        self._memberships = memberships
+        now = memberships[-1][2] if memberships else "leave"
+        if now == "join" and _FOR_ALL_MEMBERS.issuperset(v[2] for v in visibilities):
             self._ranges = [(_START, _END)]
         else:
             self._ranges = _ranges(visibilities, memberships)
@@ -69,6 +70,15 @@ class Sight:
         """Whether the event at a place is visible."""
         at = bisect_right(self._ranges, (seq, _END)) - 1
         return at >= 0 and seq <= self._ranges[at][1]
+
+    def since(self, seq: int) -> int:
+        """Where the range that holds a place begins: from there on nothing is hidden."""
+        at = bisect_right(self._ranges, (seq, _END)) - 1
+        return self._ranges[at][0] if at >= 0 and seq <= self._ranges[at][1] else seq
+
+    def membership_at(self, seq: int) -> str:
+        """The user's membership just after a place."""
+        return _at(self._memberships, seq, "leave")
 
     def last_before(self, seq: int) -> int | None:
         """The newest place below `seq` that may be visible; None if there is none."""

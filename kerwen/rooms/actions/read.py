@@ -13,12 +13,12 @@ from kerwen.base.errors import Reason, Refused
 from kerwen.base.limits import MESSAGES_LIMIT_MAX
 from kerwen.rooms.actions.render import render_all
 from kerwen.rooms.actions.sync_rooms import passes
-from kerwen.rooms.actions.visible import Sight, visible_events, visible_room
+from kerwen.rooms.actions.visible import is_world_readable, visible_events, visible_room
 from kerwen.rooms.filters import EventFilter
 from kerwen.rooms.store import events, heads, members, receipts, state
 from kerwen.rooms.store.events import Stored
-from kerwen.rooms.store.members import Member
 from kerwen.rooms.store.names import Names
+from kerwen.rooms.visibility import Sight
 from kerwen.storage.database import Database, Snap
 
 _PAGES_MAX = 10  # pages read to fill a filtered answer
@@ -41,6 +41,18 @@ class Page(msgspec.Struct):
     state: list[bytes]
 
 
+class _Walk(msgspec.Struct):
+    """A way through a timeline. `place`: backwards what is before it, else what is from it on."""
+
+    room_no: int
+    place: int | None
+    stop: int | None
+    backwards: bool
+    limit: int
+    wanted: EventFilter
+    sight: Sight
+
+
 class Read:
     """Answers questions about rooms."""
 
@@ -54,8 +66,8 @@ class Read:
     async def room_state(self, who: Who, room_id: str) -> list[bytes]:
         """The state as the asker may see it: now, or when they left (CS #get-state)."""
         async with self._db.read() as snap:
-            room_no, member = await self._room(snap, room_id, who)
-            found = await self._state(snap, room_no, member)
+            room_no, until = await self._room(snap, room_id, who)
+            found = await self._state(snap, room_no, until)
             return await render_all(snap, found, self._clock(), who.device_no, room_id)
 
     async def state_event(
@@ -63,22 +75,20 @@ class Read:
     ) -> tuple[bytes, bytes]:
         """(content, whole event) of one piece of state."""
         async with self._db.read() as snap:
-            room_no, member = await self._room(snap, room_id, who)
-            if member is None or member.membership == "join":
+            room_no, until = await self._room(snap, room_id, who)
+            if until is None:
                 found = await state.current_event(snap, room_no, event_type, state_key)
             else:
-                found = await state.state_event_at(
-                    snap, room_no, member.seq, event_type, state_key
-                )
+                found = await state.state_event_at(snap, room_no, until, event_type, state_key)
             if found is None:
                 raise Refused(Reason.NOT_FOUND, "There is no such state event")
             (whole,) = await render_all(snap, [found], self._clock(), who.device_no, room_id)
             return events.orjson_content(found.client), whole
 
-    async def _state(self, snap: Snap, room_no: int, member: Member | None) -> list[Stored]:
-        if member is None or member.membership == "join":
+    async def _state(self, snap: Snap, room_no: int, until: int | None) -> list[Stored]:
+        if until is None:
             return await state.current_events(snap, room_no)
-        return await state.state_at(snap, room_no, member.seq)
+        return await state.state_at(snap, room_no, until)
 
     async def members(
         self,
@@ -90,12 +100,11 @@ class Read:
     ) -> list[bytes]:
         """Member events (CS #get-members); `at` a token of this room's timeline or of sync."""
         async with self._db.read() as snap:
-            room_no, member = await self._room(snap, room_id, who)
+            room_no, until = await self._room(snap, room_id, who)
             if at is not None:
-                place = await self._place(snap, room_no, at)
-                found = await state.state_at(snap, room_no, place - 1)
-            else:
-                found = await self._state(snap, room_no, member)
+                place = await self._place(snap, room_no, at) - 1
+                until = place if until is None else min(place, until)
+            found = await self._state(snap, room_no, until)
             kept = []
             for event in found:
                 if event.type != "m.room.member":
@@ -112,8 +121,9 @@ class Read:
     async def joined_members(self, who: Who, room_id: str) -> dict[str, dict[str, str]]:
         """Names and pictures of who is in (CS #get-joined-members); only for those who are."""
         async with self._db.read() as snap:
-            room_no, member = await self._room(snap, room_id, who)
-            if member is None or member.membership != "join":
+            room_no = await self._names.room(snap, room_id)
+            member = await members.member(snap, room_no, who.user_no) if room_no else None
+            if room_no is None or member is None or member.membership != "join":
                 raise Refused(Reason.FORBIDDEN, "You are not in this room")
             found: dict[str, dict[str, str]] = {}
             for user_id, name, avatar in await members.joined_profiles(snap, room_no):
@@ -140,82 +150,83 @@ class Read:
         wanted: EventFilter,
     ) -> Page:
         """A page of history (CS #get-messages)."""
-        limit = min(limit, MESSAGES_LIMIT_MAX)
+        limit = min(max(limit, 1), MESSAGES_LIMIT_MAX)
         async with self._db.read() as snap:
-            room_no, member = await self._room(snap, room_id, who)
+            room_no, _ = await self._room(snap, room_id, who)
             sight = await visible_events(snap, room_no, who.user_id)
             head = await heads.get_head(snap, room_no)
             assert head is not None
-            newest = head.head if member is None or member.membership == "join" else member.seq
             if start is None:
-                place = newest + 1 if backwards else -(2**62)
+                place = head.head + 1 if backwards else 1
             else:
-                place = min(await self._place(snap, room_no, start), newest + 1)
+                place = min(await self._place(snap, room_no, start), head.head + 1)
             stop = await self._place(snap, room_no, end) if end is not None else None
-            found, following = await self._walk(
-                snap, room_no, place, stop, newest, backwards, limit, wanted, sight
-            )
+            walk = _Walk(room_no, place, stop, backwards, limit, wanted, sight)
+            found = await self._walk(snap, walk)
             chunk = await render_all(snap, found, self._clock(), who.device_no, room_id)
             shown: list[bytes] = []
             if wanted.lazy_load_members and found:
-                people = await state.member_events(snap, room_no, {e.sender for e in found})
+                people = await self._senders(snap, room_no, found)
                 shown = await render_all(snap, people, self._clock(), who.device_no, room_id)
-            first = start if start is not None else f"t{max(place, -(2**53))}"
-            return Page(first, None if following is None else f"t{following}", chunk, shown)
+            first = start if start is not None else f"t{place}"
+            return Page(first, None if walk.place is None else f"t{walk.place}", chunk, shown)
 
-    async def _walk(
-        self,
-        snap: Snap,
-        room_no: int,
-        place: int,
-        stop: int | None,
-        newest: int,
-        backwards: bool,
-        limit: int,
-        wanted: EventFilter,
-        sight: Sight,
-    ) -> tuple[list[Stored], int | None]:
-        """Events from a place on, and the place after them; None when nothing more is there."""
+    async def _senders(
+        self, snap: Snap, room_no: int, found: Sequence[Stored]
+    ) -> list[Stored]:
+        """CS #lazy-loading-room-members: the senders as they were before what they said."""
+        return await state.members_at(
+            snap, room_no, min(e.seq for e in found), {e.sender for e in found}
+        )
+
+    async def _walk(self, snap: Snap, walk: _Walk) -> list[Stored]:
+        """Events from a place on. Moves the place; to None where nothing more is to be seen."""
         kept: list[Stored] = []
         for _ in range(_PAGES_MAX):
-            count = max(limit - len(kept), 1) + 1
-            if backwards:
-                floor = stop - 1 if stop is not None else -(2**62)
-                rows = await events.backward(snap, room_no, place, count, floor)
-            else:
-                ceiling = min(newest, stop - 1) if stop is not None else newest
-                rows = await events.forward(snap, room_no, place - 1, count, ceiling)
-            more = len(rows) == count
-            rows = rows[: count - 1]
+            count = max(walk.limit - len(kept), 1)
+            rows, more = await self._step(snap, walk, count)
             for event in rows:
-                place = event.seq if backwards else event.seq + 1
-                if sight.sees(event.seq) and passes(wanted, event):
+                if walk.sight.sees(event.seq) and passes(walk.wanted, event):
                     kept.append(event)
             if not more:
-                return kept, (place if not backwards and rows else None)
-            if len(kept) >= limit:
+                walk.place = walk.stop if walk.backwards or not rows else walk.place
                 break
-        return kept, place
+            if len(kept) >= walk.limit:
+                break
+        return kept
+
+    async def _step(self, snap: Snap, walk: _Walk, count: int) -> tuple[list[Stored], bool]:
+        """The next rows of which any may be visible, and whether there are more after them."""
+        assert walk.place is not None
+        if walk.backwards:
+            newest = walk.sight.last_before(walk.place)
+            floor = walk.stop - 1 if walk.stop is not None else -(2**62)
+            if newest is None or newest <= floor:
+                return [], False
+            rows = await events.backward(snap, walk.room_no, newest + 1, count + 1, floor)
+        else:
+            oldest = walk.sight.first_from(walk.place)
+            ceiling = walk.stop - 1 if walk.stop is not None else 2**62
+            if oldest is None or oldest > ceiling:
+                return [], False
+            rows = await events.forward(snap, walk.room_no, oldest - 1, count + 1, ceiling)
+        more, rows = len(rows) > count, rows[:count]
+        if rows:
+            walk.place = rows[-1].seq if walk.backwards else rows[-1].seq + 1
+        return rows, more
 
     async def context(
         self, who: Who, room_id: str, event_id: str, limit: int, wanted: EventFilter
     ) -> bytes:
         """Events around one (CS #get-context)."""
         async with self._db.read() as snap:
-            room_no, member = await self._room(snap, room_id, who)
+            room_no, _ = await self._room(snap, room_id, who)
             sight = await visible_events(snap, room_no, who.user_id)
             event = await self._seen(snap, room_no, event_id, sight)
-            half = limit // 2
-            before, back = await self._walk(
-                snap, room_no, event.seq, None, 2**62, True, half, wanted, sight
-            )
-            after, onward = await self._walk(
-                snap, room_no, event.seq + 1, None, 2**62, False, limit - half, wanted, sight
-            )
-            if half == 0:
-                before, back = [], event.seq
-            if limit - half == 0:
-                after, onward = [], event.seq + 1
+            back = _Walk(room_no, event.seq, None, True, limit // 2, wanted, sight)
+            on = _Walk(room_no, event.seq + 1, None, False, limit - limit // 2, wanted, sight)
+            before = await self._walk(snap, back) if back.limit else []
+            after = await self._walk(snap, on) if on.limit else []
             shown = await state.state_at(snap, room_no, (after or [event])[-1].seq)
             if wanted.lazy_load_members:
                 senders = {e.sender for e in (*before, event, *after)}
@@ -235,7 +246,6 @@ class Read:
             ):
                 rendered = await render_all(snap, chunk, now, device_no, room_id)
                 parts.append(b'"%b":[%b]' % (name, b",".join(rendered)))
-            _ = (member, back, onward)
             return b"{" + b",".join(parts) + b"}"
 
     async def event(self, who: Who, room_id: str, event_id: str) -> bytes:
@@ -268,19 +278,16 @@ class Read:
         """Whether anybody may read the room now."""
         async with self._db.read() as snap:
             room_no = await self._names.room(snap, room_id)
-            if room_no is None:
-                return False
-            now = await state.current_event(snap, room_no, "m.room.history_visibility", "")
-            return now is not None and b'"world_readable"' in now.client
+            return room_no is not None and await is_world_readable(snap, room_no)
 
     # --- finding ----------------------------------------------------------------------------
 
     async def _room(
         self, snap: Snap, room_id: str, who: Who, *, hide: bool = False
-    ) -> tuple[int, Member | None]:
+    ) -> tuple[int, int | None]:
         room_no = await self._names.room(snap, room_id)
         try:
-            return await visible_room(snap, room_no, who.user_no)
+            return await visible_room(snap, room_no, who.user_no, who.user_id)
         except Refused:
             if hide:
                 raise Refused(

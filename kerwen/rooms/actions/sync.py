@@ -19,7 +19,7 @@ from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.feed_token import FeedToken
 from kerwen.base.limits import SYNC_TIMEOUT_MAX_MS, TO_DEVICE_AT_ONCE
-from kerwen.keys.key_counts import KeyCounts
+from kerwen.keys.actions.key_counts import KeyCounts
 from kerwen.keys.store import (
     delete_to_device,
     device_list_changes,
@@ -29,7 +29,7 @@ from kerwen.keys.store import (
 from kerwen.rooms.actions.sync_rooms import Asker, RoomSync, Window
 from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.filters import Filter
-from kerwen.rooms.store import heads, members, receipts, users
+from kerwen.rooms.store import heads, members, receipts, state, users
 from kerwen.rooms.store.events import MARKED
 from kerwen.rooms.store.receipts import Standing
 from kerwen.storage.database import Database, Snap
@@ -329,8 +329,6 @@ class Sync:
             if room_no not in found:
                 one = await self._place_in(snap, asked, watch, window, room_no)
                 if one is not None and one.membership == "join":
-                    if asked.full_state:
-                        one = msgspec.structs.replace(one, joined_pos=window.upto)
                     found[room_no] = one
         return list(found.values())
 
@@ -402,6 +400,8 @@ class Sync:
         changed |= set(await signature_changes(snap, me, since, upto))
         gone: set[int] = set()
         for place in places:
+            if place.membership == "join" and not await self._encrypted(snap, place.room_no):
+                continue  # who comes and goes in clear rooms is nobody's key to look at
             if place.membership == "join" and place.joined_pos > since:
                 changed |= set(await members.joined_users(snap, place.room_no))
             elif place.membership == "join":
@@ -423,6 +423,9 @@ class Sync:
             "left": sorted(ids[n] for n in gone if n in ids),
         }
         return [b'"device_lists":' + orjson.dumps(said)]
+
+    async def _encrypted(self, snap: Snap, room_no: int) -> bool:
+        return await state.current_entry(snap, room_no, "m.room.encryption", "") is not None
 
     async def _to_device(
         self,
@@ -463,6 +466,7 @@ class Sync:
             asked.wanted,
             asked.state_after,
             watch.ignored,
+            asked.full_state,
         )
 
 

@@ -16,11 +16,15 @@ from kerwen.rooms.actions.visible import visible_events
 from kerwen.rooms.filters import EventFilter, Filter
 from kerwen.rooms.store import events, members, receipts, state
 from kerwen.rooms.store.events import Stored
+from kerwen.rooms.store.state import StateKey
 from kerwen.rooms.store.receipts import Standing
 from kerwen.storage.database import Snap
 
 _SENT_MAX = 20_000  # (device, room) pairs whose lazily sent members are remembered
-_SCAN_MAX = 5  # pages read for a filtered timeline
+_SENT_MEMBERS_MAX = 5_000  # of one such pair
+_SCAN_MAX = 6  # pages read for a filtered timeline
+_PAGE = 100
+_SUMMED = frozenset({"m.room.member", "m.room.name", "m.room.canonical_alias"})
 
 
 class Asker(msgspec.Struct, gc=False):
@@ -32,6 +36,22 @@ class Asker(msgspec.Struct, gc=False):
     wanted: Filter
     state_after: bytes  # the name of that section; empty: `state` is wanted
     ignored: frozenset[str]
+    full_state: bool = False
+
+
+class Stretch(msgspec.Struct, gc=False):
+    """A part of a room's timeline, and the state that goes with it.
+
+    `first`: where it begins; `whole`: all state is wanted; `end`: where the room ends for the
+    asker, who left it.
+    """
+
+    timeline: list[Stored]
+    limited: bool
+    first: int
+    whole: bool = False
+    end: int | None = None
+    changes: list[Stored] = []
 
 
 class Window(msgspec.Struct, gc=False):
@@ -43,17 +63,18 @@ class Window(msgspec.Struct, gc=False):
 
 
 class SentMembers:
-    """Which member events a device was sent already, so that they are not sent again."""
+    """Which member events a device was sent, and up to which position that answer went: only
+    a client that comes with a token at least as new is known to have got it."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[tuple[int, int], set[str]] = OrderedDict()
+        self._sent: OrderedDict[tuple[int, int], dict[str, int]] = OrderedDict()
 
-    def of(self, device_no: int, room_no: int, *, anew: bool) -> set[str]:
-        """The user ids; an empty set to be filled where nothing is known."""
+    def of(self, device_no: int, room_no: int, *, anew: bool) -> dict[str, int]:
+        """Position by user id; an empty dictionary to be filled where nothing is known."""
         key = (device_no, room_no)
         found = None if anew else self._sent.get(key)
         if found is None:
-            found = self._sent[key] = set()
+            found = self._sent[key] = {}
             if len(self._sent) > _SENT_MAX:
                 self._sent.popitem(last=False)
         return found
@@ -86,102 +107,126 @@ class RoomSync:
         ephemeral = await self._ephemeral(
             snap, me, place, window, typing, receipts_too, anew
         )
-        timeline, limited = await self._timeline(snap, me, place, window, anew)
-        members_moved = any(e.type == "m.room.member" for e in timeline)
-        before = timeline[0].seq if timeline else place.head + 1
-        changes = await self._state(snap, me, place, window, timeline, limited, before, anew)
-        parts = []
-        if timeline or limited or anew:
-            body = await self._render(snap, me, place, window, timeline, limited)
-            parts.append(b'"timeline":' + body)
-        if changes:
-            rendered = await render_all(snap, changes, window.now_ms, me.device_no)
-            name = me.state_after or b"state"
-            parts.append(b'"%b":{"events":[%b]}' % (name, b",".join(rendered)))
+        stretch = await self._timeline(snap, me, place, window, anew)
+        summed = anew or any(e.type in _SUMMED for e in stretch.timeline)
+        stretch.changes = await self._state(snap, me, place, window, stretch, summed)
+        if not (
+            stretch.timeline
+            or stretch.limited
+            or stretch.changes
+            or ephemeral
+            or account_data
+            or stretch.whole
+        ):
+            return None
+        parts = await self._said(snap, me, place, window, stretch)
         if ephemeral:
             parts.append(b'"ephemeral":{"events":[%b]}' % b",".join(ephemeral))
         if account_data:
             parts.append(b'"account_data":{"events":[%b]}' % b",".join(account_data))
-        if not parts and not limited:
-            return None
         parts.append(await self._counts(snap, me, place))
-        if anew or members_moved or any(e.type == "m.room.member" for e in changes):
+        if summed or any(e.type in _SUMMED for e in stretch.changes):
             parts.append(b'"summary":' + await summary(snap, place, me.user_no))
         return b"{" + b",".join(parts) + b"}"
 
     async def left(
         self, snap: Snap, me: Asker, place: Standing, window: Window
     ) -> bytes:
-        """A room that the asker left, up to that event."""
-        limit = max(me.wanted.timeline_limit, 1)
-        floor = -(2**62)
-        found = await events.backward(snap, place.room_no, place.seq + 1, limit + 1, floor)
-        found = [e for e in found if e.pos > window.since or e.seq == place.seq]
-        found.reverse()
+        """A room that the asker left, up to that event.
+
+        Who was not in it (declined an invite, was banned from afar) is told that event alone.
+        """
+        anew = window.since == 0 or place.joined_pos > window.since
         sight = await visible_events(snap, place.room_no, me.user_id)
-        found = self._passing(me, sight.filter(found))
-        limited = len(found) > limit
-        found = found[-limit:]
-        before = found[0].seq if found else place.seq + 1
-        if window.since == 0:
-            changed = await state.state_at(snap, place.room_no, before - 1)
+        if sight.membership_at(place.seq - 1) != "join":
+            gone = await events.backward(snap, place.room_no, place.seq + 1, 1)
+            parts = await self._said(snap, me, place, window, Stretch(gone, False, place.seq))
+            return b"{" + b",".join(parts) + b"}"
+        floor = sight.since(place.seq)
+        since = 0 if anew else window.since
+        found, limited = await self._scan(
+            snap, me, place.room_no, place.seq + 1, since, window.upto, floor
+        )
+        stretch = Stretch(found, limited, found[0].seq if found else place.seq + 1, anew)
+        stretch.end = place.seq
+        if stretch.whole:
+            stretch.changes = await self._whole_state(snap, me, place, stretch, False)
         else:
-            by_key = await state.changes(snap, place.room_no, window.since, window.upto, before)
-            changed = list(by_key.values())
-        changed = [e for e in changed if e.seq <= place.seq and sight.sees(e.seq)]
-        changed = self._filter_state(me, changed)
-        body = await self._render(snap, me, place, window, found, limited)
-        rendered = await render_all(snap, changed, window.now_ms, me.device_no)
-        return b'{"timeline":%b,"state":{"events":[%b]}}' % (body, b",".join(rendered))
+            stretch.changes = await self._changes(snap, me, place, window, stretch)
+        stretch.changes = self._filter_state(me, stretch.changes)
+        parts = await self._said(snap, me, place, window, stretch)
+        return b"{" + b",".join(parts) + b"}"
+
+    async def _said(
+        self, snap: Snap, me: Asker, place: Standing, window: Window, stretch: Stretch
+    ) -> list[bytes]:
+        """The sections `timeline` and `state` of a block."""
+        parts = []
+        if stretch.timeline or stretch.limited or stretch.whole:
+            parts.append(b'"timeline":' + await self._render(snap, me, place, window, stretch))
+        if stretch.changes or me.state_after:
+            rendered = await render_all(snap, stretch.changes, window.now_ms, me.device_no)
+            if me.wanted.event_fields is not None:
+                rendered = [_picked(me, e) for e in rendered]
+            name = me.state_after or b"state"
+            parts.append(b'"%b":{"events":[%b]}' % (name, b",".join(rendered)))
+        return parts
 
     # --- timeline ---------------------------------------------------------------------------
 
     async def _timeline(
         self, snap: Snap, me: Asker, place: Standing, window: Window, anew: bool
-    ) -> tuple[list[Stored], bool]:
+    ) -> Stretch:
         """The newest events of the window, oldest first, and whether older ones were left out."""
-        limit = me.wanted.timeline_limit
-        since = 0 if anew else window.since
+        stretch = Stretch([], False, place.head + 1, anew or me.full_state)
         if me.wanted.timeline.nothing or not me.wanted.timeline.room(place.room_id):
-            return [], False
-        found = self._recent.since(place.room_no, since, window.upto) if not anew else None
-        if found is None:
-            found = await self._read_timeline(snap, me, place, since, window.upto, limit)
-        else:
+            return stretch
+        limit = me.wanted.timeline_limit
+        found = None if anew else self._recent.since(place.room_no, window.since, window.upto)
+        if found is not None:
             found = self._passing(me, found)
-        limited = len(found) > limit
-        if limited:
-            found = found[len(found) - limit :]
-        if anew or limited:
-            sight = await visible_events(snap, place.room_no, me.user_id)
-            if not sight.everything:
-                seen = sight.filter(found)
-                # what came before the asker's time is a gap for them, not a beginning
-                limited = limited or len(seen) < len(found)
-                found = seen
-        return found, limited
+            stretch.limited = len(found) > limit
+            stretch.timeline = found[len(found) - limit :] if stretch.limited else found
+        else:
+            floor = -(2**62)
+            if anew:  # nobody need be shown what was said before their time
+                floor = (await visible_events(snap, place.room_no, me.user_id)).since(2**62)
+            stretch.timeline, stretch.limited = await self._scan(
+                snap, me, place.room_no, 2**62, 0 if anew else window.since, window.upto, floor
+            )
+        if stretch.timeline:
+            stretch.first = stretch.timeline[0].seq
+        return stretch
 
-    async def _read_timeline(
-        self, snap: Snap, me: Asker, place: Standing, since: int, upto: int, limit: int
-    ) -> list[Stored]:
-        """From the database; a filter may need several pages to fill the limit."""
-        found = await events.newest(snap, place.room_no, since, upto, limit + 1)
-        if me.wanted.timeline.passes_all and not me.ignored:
-            return found
-        kept = self._passing(me, found)
-        pages = 0
-        while len(kept) <= limit and len(found) > limit and pages < _SCAN_MAX:
-            pages += 1
-            more = await events.backward(snap, place.room_no, found[0].seq, 100)
-            more = [e for e in more if e.pos > since]
-            if not more:
+    async def _scan(
+        self,
+        snap: Snap,
+        me: Asker,
+        room_no: int,
+        before: int,
+        since: int,
+        upto: int,
+        floor: int,
+    ) -> tuple[list[Stored], bool]:
+        """The newest events before a place with since < pos <= upto and seq >= `floor`, oldest
+        first, and whether there are more. A filter may need several pages to fill the limit.
+        """
+        limit = me.wanted.timeline_limit
+        kept: list[Stored] = []
+        count = limit + 1
+        for _ in range(_SCAN_MAX):
+            page = await events.backward(snap, room_no, before, count, floor - 1)
+            fresh = [e for e in page if since < e.pos <= upto]
+            kept += self._passing(me, fresh)
+            if len(kept) > limit:
                 break
-            more.reverse()
-            found = more
-            kept = self._passing(me, more) + kept
-            if len(more) < 100:
-                break
-        return kept
+            if len(page) < count or (page and page[-1].pos <= since):
+                kept.reverse()
+                return kept, floor > -(2**62) and not (page and page[-1].pos <= since)
+            before, count = page[-1].seq, _PAGE
+        kept = kept[:limit]
+        kept.reverse()
+        return kept, True
 
     def _passing(self, me: Asker, found: Iterable[Stored]) -> list[Stored]:
         wanted = me.wanted.timeline
@@ -200,13 +245,11 @@ class RoomSync:
         me: Asker,
         place: Standing,
         window: Window,
-        timeline: Sequence[Stored],
-        limited: bool,
+        stretch: Stretch,
     ) -> bytes:
-        prev = b"t%d" % (timeline[0].seq if timeline else place.head + 1)
-        flag = b"true" if limited else b"false"
-        body = await self._events(snap, me, window, timeline)
-        return b'{"events":[%b],"limited":%b,"prev_batch":"%b"}' % (body, flag, prev)
+        flag = b"true" if stretch.limited else b"false"
+        body = await self._events(snap, me, window, stretch.timeline)
+        return b'{"events":[%b],"limited":%b,"prev_batch":"t%d"}' % (body, flag, stretch.first)
 
     async def _events(
         self, snap: Snap, me: Asker, window: Window, timeline: Sequence[Stored]
@@ -229,7 +272,7 @@ class RoomSync:
         else:
             rendered = [render(e, window.now_ms, me.device_no) for e in timeline]
         if me.wanted.event_fields is not None:
-            rendered = [orjson.dumps(me.wanted.pick(orjson.loads(e))) for e in rendered]
+            rendered = [_picked(me, e) for e in rendered]
         body = b",".join(rendered)
         if shared:
             self._recent.keep_rendering(room_no, first, last, body)
@@ -243,76 +286,113 @@ class RoomSync:
         me: Asker,
         place: Standing,
         window: Window,
-        timeline: Sequence[Stored],
-        limited: bool,
-        before: int,
-        anew: bool,
+        stretch: Stretch,
+        summed: bool,
     ) -> list[Stored]:
         """State that the timeline does not tell: before it, or with it (`state_after`)."""
         wanted = me.wanted.state
         if wanted.nothing or not wanted.room(place.room_id):
             return []
         lazy = wanted.lazy_load_members
-        if anew:
-            found = await self._whole_state(snap, me, place, timeline, before, lazy)
-        elif limited or me.state_after:
-            ceiling = 2**62 if me.state_after else before
-            by_key = await state.changes(
-                snap, place.room_no, window.since, window.upto, ceiling
-            )
-            found = list(by_key.values())
+        if stretch.whole:
+            found = await self._whole_state(snap, me, place, stretch, lazy)
+        elif stretch.limited or me.state_after or not me.wanted.timeline.passes_all:
+            found = await self._changes(snap, me, place, window, stretch)
         else:
             found = []
         if lazy:
-            found = await self._lazy(snap, me, place, timeline, found, anew)
+            found = await self._lazy(snap, me, place, window, stretch, found, summed)
         return self._filter_state(me, found)
 
     async def _whole_state(
-        self,
-        snap: Snap,
-        me: Asker,
-        place: Standing,
-        timeline: Sequence[Stored],
-        before: int,
-        lazy: bool,
+        self, snap: Snap, me: Asker, place: Standing, stretch: Stretch, lazy: bool
     ) -> list[Stored]:
-        if me.state_after or not any(e.state_key is not None for e in timeline):
+        """All state: at the timeline's start, or at its end (`state_after`).
+
+        State events that a filter keeps out of the timeline are told here: else nobody would.
+        """
+        told = {e.event_no for e in stretch.timeline if e.state_key is not None}
+        if stretch.end is None and (me.state_after or not told):
             return await state.current_events(snap, place.room_no, members=not lazy)
-        found = await state.state_at(snap, place.room_no, before - 1)
-        if lazy:
-            found = [e for e in found if e.type != "m.room.member"]
-        return found
+        end = 2**61 if stretch.end is None else stretch.end
+        filtered = not me.wanted.timeline.passes_all
+        found: dict[StateKey, Stored] = {}
+        if not me.state_after:
+            found = _by_key(await state.state_at(snap, place.room_no, stretch.first - 1))
+        if me.state_after or filtered:
+            newest = _by_key(await state.state_at(snap, place.room_no, end))
+            for key, event in newest.items():
+                if me.state_after or event.event_no not in told:
+                    found[key] = event
+        return [e for e in found.values() if not lazy or e.type != "m.room.member"]
+
+    async def _changes(
+        self, snap: Snap, me: Asker, place: Standing, window: Window, stretch: Stretch
+    ) -> list[Stored]:
+        """What changed in the state since the token, and is not told by the timeline."""
+        told = {e.event_no for e in stretch.timeline}
+        filtered = not me.wanted.timeline.passes_all
+        found: dict[StateKey, Stored] = {}
+        for event in await state.changed(snap, place.room_no, window.since, window.upto):
+            if stretch.end is not None and event.seq > stretch.end:
+                continue
+            if (
+                me.state_after
+                or event.seq < stretch.first
+                or (filtered and event.event_no not in told)
+            ):
+                found[event.type, event.state_key or ""] = event
+        return list(found.values())
 
     async def _lazy(
         self,
         snap: Snap,
         me: Asker,
         place: Standing,
-        timeline: Sequence[Stored],
+        window: Window,
+        stretch: Stretch,
         found: list[Stored],
-        anew: bool,
+        summed: bool,
     ) -> list[Stored]:
         """CS #lazy-loading-room-members: the members whom the timeline needs, once each."""
-        sent = self._sent.of(me.device_no, place.room_no, anew=anew)
-        needed = {e.sender for e in timeline}
-        if anew:
+        sent = self._sent.of(me.device_no, place.room_no, anew=stretch.whole)
+        needed = {e.sender for e in stretch.timeline}
+        if stretch.whole:
             needed.add(me.user_id)
-            if not await state.current_entry(snap, place.room_no, "m.room.name", ""):
-                needed |= set(
-                    await members.heroes(snap, place.room_no, me.user_no, ("join", "invite"))
-                )
+        if summed and not await named(snap, place.room_no):
+            needed |= set(await heroes(snap, place, me.user_no))
         if not me.wanted.state.include_redundant_members:
-            needed -= sent
-        needed -= {e.state_key for e in found if e.type == "m.room.member" and e.state_key}
-        needed -= {
-            e.state_key for e in timeline if e.type == "m.room.member" and e.state_key
-        } if not me.state_after else set()
+            needed -= {user_id for user_id, at in sent.items() if at <= window.since}
+        told = {e.state_key for e in found if e.type == "m.room.member" and e.state_key}
+        moved: dict[str, int] = {}  # who came or went in the timeline itself, and where first
+        for event in stretch.timeline:
+            if event.type == "m.room.member" and event.state_key:
+                moved.setdefault(event.state_key, event.seq)
+        if not me.state_after:
+            found = found + await self._before_they_moved(snap, place, stretch, needed, moved)
+            needed -= moved.keys()
+        needed -= told
         if needed:
             found = found + await state.member_events(snap, place.room_no, needed)
-            sent |= needed
-        if len(sent) > 5_000:
+        if len(sent) > _SENT_MEMBERS_MAX:
             sent.clear()
+        for user_id in (*needed, *told, *moved):
+            sent[user_id] = window.upto
         return found
+
+    async def _before_they_moved(
+        self,
+        snap: Snap,
+        place: Standing,
+        stretch: Stretch,
+        needed: set[str],
+        moved: dict[str, int],
+    ) -> list[Stored]:
+        """Who spoke in the timeline before their membership changed there, as they were then."""
+        spoke = {e.sender for e in stretch.timeline if e.seq < moved.get(e.sender, 0)}
+        if not spoke & needed:
+            return []
+        return await state.members_at(snap, place.room_no, stretch.first - 1, spoke & needed)
 
     def _filter_state(self, me: Asker, found: list[Stored]) -> list[Stored]:
         wanted = me.wanted.state
@@ -391,14 +471,36 @@ def render_receipts(changed: Iterable[receipts.Receipt]) -> bytes:
 
 
 async def summary(snap: Snap, place: Standing, user_no: int) -> bytes:
-    """Counts and heroes (CS #room-summary)."""
+    """Counts, and heroes where the room has no name (CS #room-summary)."""
+    said: dict[str, object] = {
+        "m.joined_member_count": place.joined,
+        "m.invited_member_count": place.invited,
+    }
+    if not await named(snap, place.room_no):
+        said["m.heroes"] = await heroes(snap, place, user_no)
+    return orjson.dumps(said)
+
+
+async def heroes(snap: Snap, place: Standing, user_no: int) -> list[str]:
+    """Up to five people by whom a nameless room is called."""
     found = await members.heroes(snap, place.room_no, user_no, ("join", "invite"))
     if not found:
         found = await members.heroes(snap, place.room_no, user_no, ("leave", "ban"))
-    return orjson.dumps(
-        {
-            "m.heroes": found,
-            "m.joined_member_count": place.joined,
-            "m.invited_member_count": place.invited,
-        }
-    )
+    return found
+
+
+async def named(snap: Snap, room_no: int) -> bool:
+    """Whether a room has a name or a canonical alias."""
+    for event_type, field in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
+        event = await state.current_event(snap, room_no, event_type, "")
+        if event is not None and orjson.loads(event.client + b"}")["content"].get(field):
+            return True
+    return False
+
+
+def _by_key(found: Iterable[Stored]) -> dict[StateKey, Stored]:
+    return {(e.type, e.state_key or ""): e for e in found}
+
+
+def _picked(me: Asker, rendered: bytes) -> bytes:
+    return orjson.dumps(me.wanted.pick(orjson.loads(rendered)))

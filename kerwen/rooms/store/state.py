@@ -10,6 +10,7 @@ from kerwen.storage.sql import sql
 
 StateKey = tuple[str, str]
 
+_LOOK_EVERY = 64  # groups after which a long chain is weighed against the size of the state
 CHAIN_MAX = 128  # state groups that build on one another before one is written whole
 
 _NOW = sql(
@@ -54,6 +55,12 @@ _AT_ONE = sql(
     " where s.room_no = :room_no and s.type = :type and s.state_key = :state_key"
     " and s.from_seq <= :seq and (s.to_seq is null or s.to_seq > :seq)"
 )
+_MEMBERS_AT = sql(
+    f"select {_SHOWN} from room_state s join events e on e.event_no = s.event_no"
+    " where s.room_no = :room_no and s.type = 'm.room.member'"
+    " and s.state_key {in_texts:state_keys} and s.from_seq <= :seq"
+    " and (s.to_seq is null or s.to_seq > :seq)"
+)
 _STRETCHES = sql(
     "select s.from_seq, s.to_seq, e.client from room_state s"
     " join events e on e.event_no = s.event_no"
@@ -62,8 +69,7 @@ _STRETCHES = sql(
 )
 _CHANGES = sql(
     f"select {_SHOWN} from room_state s join events e on e.event_no = s.event_no"
-    " where s.room_no = :room_no and s.pos > :since and s.pos <= :upto"
-    " and s.from_seq < :before order by s.from_seq"
+    " where s.room_no = :room_no and s.pos > :since and s.pos <= :upto order by s.from_seq"
 )
 _CLOSE = sql(
     "update room_state set to_seq = :seq where room_no = :room_no and type = :type"
@@ -140,6 +146,14 @@ async def member_events(snap: Snap, room_no: int, user_ids: Iterable[str]) -> li
     return [Stored(*row) for row in rows]
 
 
+async def members_at(
+    snap: Snap, room_no: int, seq: int, user_ids: Iterable[str]
+) -> list[Stored]:
+    """Member events of some users just after a place in the timeline."""
+    rows = await snap.all(_MEMBERS_AT, room_no=room_no, seq=seq, state_keys=list(user_ids))
+    return [Stored(*row) for row in rows]
+
+
 async def state_at(snap: Snap, room_no: int, seq: int) -> list[Stored]:
     """The state just after a place in the timeline."""
     return [Stored(*row) for row in await snap.all(_AT, room_no=room_no, seq=seq)]
@@ -161,13 +175,10 @@ async def stretches(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def changes(
-    snap: Snap, room_no: int, since: int, upto: int, before: int = 2**62
-) -> dict[StateKey, Stored]:
-    """What changed in the state in since < pos <= upto and before a place, newest of each."""
-    rows = await snap.all(_CHANGES, room_no=room_no, since=since, upto=upto, before=before)
-    found = (Stored(*row) for row in rows)
-    return {(e.type, e.state_key or ""): e for e in found}
+async def changed(snap: Snap, room_no: int, since: int, upto: int) -> list[Stored]:
+    """What changed in the state in since < pos <= upto, in order."""
+    rows = await snap.all(_CHANGES, room_no=room_no, since=since, upto=upto)
+    return [Stored(*row) for row in rows]
 
 
 async def group_state(snap: Snap, group_no: int) -> dict[StateKey, int]:
@@ -199,7 +210,7 @@ async def add_group(
     if prev:
         row = await tx.one(_CHAIN, group_no=prev)
         chain = row[0] + 1 if row else 0
-    if chain >= CHAIN_MAX:
+    if chain >= CHAIN_MAX and chain % _LOOK_EVERY == 0:
         row = await tx.one(_COUNT_NOW, room_no=room_no)
         assert row is not None
         if chain >= row[0] // 4 and len(changed) == 1:
