@@ -6,6 +6,7 @@ Wrong use and a wrong configuration end with 2 and one line; what could not be d
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import types
 import typing
@@ -132,6 +133,7 @@ def _listen(text: str) -> tuple[str, str]:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    gc.disable()  # until the house stands: what is built now stays, so looking at it is waste
     from kerwen import main as house
     from kerwen.base import log
 

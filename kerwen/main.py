@@ -231,6 +231,7 @@ def _settle_memory() -> None:
     """What was built at start lives until the end: the collector need not look at it again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(10_000, 20, 50)
 
 

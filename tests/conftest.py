@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import fcntl
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import uvloop
 
+import kerwen
 from kerwen.base.config import PORTS
 
 pytest_plugins = ["tests.storage.engines"]  # `database` on both engines, `feed`
@@ -30,6 +32,11 @@ KERWEN = str(Path(sys.executable).with_name("kerwen"))
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Any]:
     """Tests run on the loop that the server runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The servers start from compiled code, whatever PYTHONDONTWRITEBYTECODE says."""
+    compileall.compile_dir(Path(kerwen.__file__).parent, quiet=2)
 
 
 class Server:
