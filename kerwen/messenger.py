@@ -14,10 +14,11 @@ from kerwen.accounts.actions.filters import Filters
 from kerwen.accounts.actions.openid import OpenId
 from kerwen.accounts.actions.profile import Profiles
 from kerwen.accounts.actions.prove import Challenge
-from kerwen.accounts.actions.push_rules import EditPushRules, PushRules
+from kerwen.accounts.actions.push_rules import EditPushRules
 from kerwen.accounts.actions.pushers import Pushers
 from kerwen.accounts.actions.user_directory import UserDirectory
 from kerwen.accounts.password import CHEAP, Argon2
+from kerwen.accounts.push_rules_store import PushRules
 from kerwen.api.client.account_data import AccountDataApi
 from kerwen.api.client.accounts import AccountHooks, Accounts, AccountSettings
 from kerwen.api.client.cross_signing import CrossSigningApi
@@ -50,13 +51,13 @@ from kerwen.keys.actions.query import Query
 from kerwen.keys.actions.send_to_device import SendToDevice
 from kerwen.keys.actions.upload import Upload
 from kerwen.keys.key_cache import KeyCache
-from kerwen.keys.actions.key_counts import KeyCounts
 from kerwen.keys.store import (
     forget_account,
     is_cross_signing_key,
     on_device_removed,
     on_device_renamed,
 )
+from kerwen.keys.store.key_counts import KeyCounts
 from kerwen.media.actions.clean import Clean
 from kerwen.media.cleaner import run_cleaner
 from kerwen.media.thumbnailer import Thumbnailer

@@ -186,7 +186,7 @@ async def test_rules_of_a_failed_transaction_are_not_kept(world: World) -> None:
 
 
 async def test_the_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kerwen.accounts.actions.push_rules.COMPILED_MAX", 1)
+    monkeypatch.setattr("kerwen.accounts.push_rules_store.COMPILED_MAX", 1)
     await world.rules.of_many([1, 2])
     assert len(world.rules._kept) == 1
 

@@ -14,10 +14,11 @@ from kerwen.accounts.actions.account_data import AccountData
 from kerwen.accounts.actions.filters import Filters
 from kerwen.accounts.actions.openid import OpenId
 from kerwen.accounts.actions.profile import Profiles
-from kerwen.accounts.actions.push_rules import EditPushRules, PushRules
+from kerwen.accounts.actions.push_rules import EditPushRules
 from kerwen.accounts.actions.pushers import Pushers
 from kerwen.accounts.actions.user_directory import UserDirectory
 from kerwen.accounts.profile_store import DirectoryEntry
+from kerwen.accounts.push_rules_store import PushRules
 from kerwen.api.client.account_data import AccountDataApi
 from kerwen.api.client.filters import FiltersApi
 from kerwen.api.client.openid import OpenIdApi

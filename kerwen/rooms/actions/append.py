@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from kerwen.accounts.actions.push_rules import PushRules
+from kerwen.accounts.push_rules_store import PushRules
 from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.signing import SigningKey
