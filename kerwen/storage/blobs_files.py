@@ -29,6 +29,10 @@ T = TypeVar("T")
 _PART = ".part"
 _VECTOR_MAX = 64  # buffers that one writev takes; more are joined first
 _READ_CHUNK = 512 * limits.KIB
+_HASH_CHUNK = limits.MIB  # a file up to this is hashed while the disk syncs it
+_SMALL = 32 * limits.KIB  # hashing up to this costs less than a trip to a thread
+_WAITING_MAX = 4 * limits.MIB  # of one upload, received but not yet written
+_ROOM = 16 * limits.MIB  # how far an upload writes without asking the disk for its room
 
 
 class Disk:
@@ -74,21 +78,37 @@ class _Incoming:
         self._root = root
         self._path = _path(root, key)
         self._reserve = reserve
+        self._room = 0  # bytes that may be written before the disk is asked again
         self._fd = -1
         self._made = False
         self._gone = False
         self._lock = threading.Lock()
 
-    def append(self, parts: list[bytes]) -> None:
+    def write(self, parts: Sequence[bytes]) -> None:
+        """Writes the next bytes."""
         with self._lock:
-            self._append(parts)
-
-    def finish(self, parts: list[bytes]) -> None:
-        """Writes the last bytes; when it returns, the blob stands under its name, on disk."""
-        with self._lock:
-            self._append(parts)
             if self._gone:
                 return
+            wanted = sum(map(len, parts))
+            self._take_room(wanted)
+            if self._fd < 0:
+                self._create()
+            if len(parts) > _VECTOR_MAX:
+                parts = [b"".join(parts)]
+            written = self._disk.write(self._fd, parts) if parts else 0
+            if written < wanted:
+                rest = memoryview(b"".join(parts))
+                while written < wanted:
+                    written += self._disk.write(self._fd, [rest[written:]])
+
+    def finish(self) -> None:
+        """When it returns, the blob stands under its name, on disk."""
+        with self._lock:
+            if self._gone:
+                return
+            if self._fd < 0:
+                self._take_room(0)
+                self._create()
             self._disk.sync(self._fd)
             fd, self._fd = self._fd, -1
             os.close(fd)
@@ -109,29 +129,18 @@ class _Incoming:
                     except OSError:
                         pass  # the sweep comes again
 
-    def _append(self, parts: list[bytes]) -> None:
-        if self._gone:
-            return
-        if self._disk.free(self._root) < self._reserve + sum(map(len, parts)):
-            raise OSError(errno.ENOSPC, "the reserve is kept free for the database")
-        if self._fd < 0:
-            self._fd = self._create()
-            self._made = True
-        if not parts:
-            return
-        if len(parts) > _VECTOR_MAX:
-            parts = [b"".join(parts)]
-        wanted = sum(map(len, parts))
-        written = self._disk.write(self._fd, parts)
-        if written < wanted:
-            rest = memoryview(b"".join(parts))
-            while written < wanted:
-                written += self._disk.write(self._fd, [rest[written:]])
+    def _take_room(self, size: int) -> None:
+        if size > self._room or self._fd < 0:
+            free = self._disk.free(self._root) - self._reserve
+            if free < size:
+                raise OSError(errno.ENOSPC, "the reserve is kept free for the database")
+            self._room = min(free, max(size, _ROOM))
+        self._room -= size
 
-    def _create(self) -> int:
+    def _create(self) -> None:
         path = self._path + _PART
         try:
-            return self._disk.create(path)
+            self._fd = self._disk.create(path)
         except FileNotFoundError:
             outer = os.path.dirname(os.path.dirname(path))
             for folder in (outer, os.path.dirname(path)):
@@ -141,7 +150,91 @@ class _Incoming:
                     pass
                 # also if it was there: whoever made it may not have synced it yet
                 self._disk.sync_folder(os.path.dirname(folder))
-            return self._disk.create(path)
+            self._fd = self._disk.create(path)
+        self._made = True
+
+
+class _Lane:
+    """Hands parts to a deed on a thread, in order, as long as there are some.
+
+    It costs one trip to a thread where parts come quickly, and holds no thread where they come
+    slowly. A deed that fails is not called again; `end` tells its error.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, deed: Callable[[Sequence[bytes]], None]) -> None:
+        self._pool = pool
+        self._deed = deed
+        self._last: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+        self._parts: list[bytes] = []
+        self._running = False
+        self._ended: Future[None] | None = None
+        self._quiet: Future[None] | None = None
+        self._error: BaseException | None = None
+        self.waiting = 0  # bytes given and not yet dealt with
+
+    def give(self, parts: list[bytes]) -> None:
+        """Has the parts dealt with soon; an error of those before is raised here."""
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            self._parts += parts
+            self.waiting += sum(map(len, parts))
+            self._start()
+
+    async def quiet(self) -> None:
+        """Waits until all that was given is dealt with."""
+        with self._lock:
+            if not self._running:
+                return
+            quiet: Future[None] = Future()
+            self._quiet = quiet
+        await asyncio.wrap_future(quiet)
+
+    def end(self, parts: list[bytes], last: Callable[[], None] | None = None) -> Future[None]:
+        """Gives the last parts; the future ends when they and the `last` deed are done."""
+        ended: Future[None] = Future()
+        with self._lock:
+            self._parts += parts
+            self._last = last
+            self._ended = ended
+            self._start()
+        return ended
+
+    def _start(self) -> None:
+        if not self._running:
+            self._running = True
+            self._pool.submit(self._run)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                parts, self._parts = self._parts, []
+                last, self._last = self._last, None
+                self.waiting = sum(map(len, parts))
+                if not parts and last is None:
+                    self._running = False
+                    self._tell()
+                    return
+            try:
+                if self._error is None:
+                    if parts:
+                        self._deed(parts)
+                    if last is not None:
+                        last()
+            except BaseException as error:
+                self._error = error
+
+    def _tell(self) -> None:
+        if self._quiet is not None:
+            self._quiet.set_result(None)
+            self._quiet = None
+        if self._ended is not None:
+            if self._error is not None:
+                self._ended.set_exception(self._error)
+            else:
+                self._ended.set_result(None)
+            self._ended = None
 
 
 class _FileReader:
@@ -203,40 +296,54 @@ class FileBlobs:
         self._pool = ThreadPoolExecutor(threads, "kerwen-blob")
 
     async def put(self, chunks: AsyncIterator[bytes], most: int) -> Blob:
-        incoming = self._incoming()
-        digest = hashlib.sha256()
-        running: list[Future[None]] = []
-        parts: list[bytes] = []
-        held = size = 0
+        incoming = _Incoming(self._disk, self._root, new_key(self._clock()), self._reserve)
         try:
             with _disk_errors():
-                async for chunk in chunks:
-                    size += len(chunk)
-                    if size > most:
-                        raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
-                    parts.append(chunk)
-                    held += len(chunk)
-                    if held >= CHUNK:
-                        await _all(running)
-                        running = self._both(incoming.append, digest, parts)
-                        parts, held = [], 0
-                await _all(running)
-                await _all(self._both(incoming.finish, digest, parts))
+                size, sha256 = await self._take(incoming, chunks, most)
         except BaseException:
             await asyncio.shield(self._run(incoming.discard))
             raise
-        return Blob(incoming.key, size, digest.digest())
+        return Blob(incoming.key, size, sha256)
 
     async def put_bytes(self, data: bytes) -> Blob:
-        incoming = self._incoming()
+        async def once() -> AsyncIterator[bytes]:
+            yield data
+
+        return await self.put(once(), len(data))
+
+    async def _take(
+        self, incoming: _Incoming, chunks: AsyncIterator[bytes], most: int
+    ) -> tuple[int, bytes]:
+        """Writes while bytes come, and hashes while the disk is waited for."""
         digest = hashlib.sha256()
-        try:
-            with _disk_errors():
-                await _all(self._both(incoming.finish, digest, [data]))
-        except BaseException:
-            await asyncio.shield(self._run(incoming.discard))
-            raise
-        return Blob(incoming.key, len(data), digest.digest())
+        writer = _Lane(self._pool, incoming.write)
+        hasher = _Lane(self._pool, lambda parts: _hash(digest, parts))
+        to_write: list[bytes] = []
+        to_hash: list[bytes] = []
+        size = written = hashed = 0
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > most:
+                raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
+            to_write.append(chunk)
+            to_hash.append(chunk)
+            if size - written >= CHUNK:
+                writer.give(to_write)
+                to_write, written = [], size
+                if size - hashed >= _HASH_CHUNK:
+                    hasher.give(to_hash)
+                    to_hash, hashed = [], size
+                for lane in (writer, hasher):
+                    if lane.waiting > _WAITING_MAX:
+                        await lane.quiet()
+        if size <= _SMALL:
+            _hash(digest, to_hash)
+            to_hash = []
+        done = writer.end(to_write, incoming.finish)
+        if to_hash or hashed:
+            await asyncio.wrap_future(hasher.end(to_hash))
+        await asyncio.wrap_future(done)
+        return size, digest.digest()
 
     async def get(self, key: str, start: int, end: int) -> bytes:
         with _disk_errors():
@@ -267,18 +374,6 @@ class FileBlobs:
     async def close(self) -> None:
         await asyncio.to_thread(self._pool.shutdown)
 
-    def _incoming(self) -> _Incoming:
-        return _Incoming(self._disk, self._root, new_key(self._clock()), self._reserve)
-
-    def _both(
-        self, deed: Callable[[list[bytes]], None], digest: hashlib._Hash, parts: list[bytes]
-    ) -> list[Future[None]]:
-        """Writing and hashing at the same time: neither needs the interpreter's lock."""
-        writing = self._pool.submit(deed, parts)
-        if not parts:
-            return [writing]
-        return [writing, self._pool.submit(_hash, digest, parts)]
-
     def _remove(self, paths: list[str]) -> int:
         removed = 0
         for path in paths:
@@ -293,14 +388,7 @@ class FileBlobs:
         return await asyncio.wrap_future(self._pool.submit(deed, *args, **kwargs))
 
 
-async def _all(futures: list[Future[None]]) -> None:
-    """Waits for all; the first error is told after the others have ended."""
-    for found in await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True):
-        if found is not None:
-            raise found
-
-
-def _hash(digest: hashlib._Hash, parts: list[bytes]) -> None:
+def _hash(digest: hashlib._Hash, parts: Sequence[bytes]) -> None:
     for part in parts:
         digest.update(part)
 

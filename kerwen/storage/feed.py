@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from kerwen.base import limits
-from kerwen.base.errors import Reason, Refused
+from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.storage.database import Change, Kind
 
 _log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class Feed:
         self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._order = itertools.count()
         self._applying = False
+        self._closed = False
 
     def start_at(self, pos: int) -> None:
         """Everything up to `pos` is settled and old: nobody is told."""
@@ -132,16 +133,20 @@ class Feed:
         """Waits until a position is settled here; false if it took too long.
 
         A token of another worker may be a little ahead of us. `Refused(UNKNOWN_POSITION)` if
-        the number was never drawn: then it cannot come from us.
+        the number was never drawn: then it cannot come from us; `Unavailable` at the end.
         """
         if pos <= self.settled:
             return True
+        if self._closed:
+            raise Unavailable(Unready.STOPPING)
         if pos > self.known:
             last = await self.last() if self.last is not None else self.known
             if pos > max(last, self.known):
                 raise Refused(Reason.UNKNOWN_POSITION, "Unknown position")
             if pos <= self.settled:
                 return True
+        if self._closed:
+            raise Unavailable(Unready.STOPPING)
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (pos, next(self._order), waiter))
         if self.poke is not None:
@@ -151,3 +156,11 @@ class Feed:
                 return await waiter
         except TimeoutError:
             return False
+
+    def close(self) -> None:
+        """Nothing will settle here any more: those who wait are told."""
+        self._closed = True
+        for _, _, waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(Unavailable(Unready.STOPPING))
+        self._waiting.clear()

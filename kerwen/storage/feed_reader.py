@@ -30,6 +30,7 @@ _FILL_MAX = 256
 _BATCH = 1_000
 _AWAY_S = 0.5
 _FLOOR_S = 5.0
+_ALL = 2**63 - 1
 
 Rows = Sequence[tuple[int, Sequence[Change]]]
 
@@ -100,7 +101,8 @@ class FeedReader:
             _log.warning("the feed stands at %d of %d", self._feed.settled, goal)
 
     async def stop(self) -> None:
-        """Ends the task, saves the floor."""
+        """Ends the task, saves the floor, tells those who wait."""
+        self._feed.close()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -137,12 +139,14 @@ class FeedReader:
             self._hole = 0
             if now - self._read_at < _HINT_WAIT_S:
                 return _HINT_WAIT_S
-            await self._read(2**63 - 1)
+            await self._read(_ALL)
             if not feed.has_hole:
                 return _POLL_HINTED_S if self.hinted else _POLL_S
         if self._hole != feed.settled + 1:
             self._notice_hole(now)
             await asyncio.sleep(_HINT_WAIT_S)  # its hint is on the way, most likely
+            if self._hole == feed.settled + 1:
+                await self._read(_ALL)  # not the hole alone: behind it may be a thousand others
             return 0
         await self._mend(now)
         return _HOLE_STEP_S

@@ -15,6 +15,7 @@ from kerwen.storage.postgres_pool import Link, connect
 
 _log = logging.getLogger(__name__)
 
+_COMMAND_S = 5.0  # a lock is waited for two seconds; more is a connection that hangs
 JUMP_FAIL_OVER = 2**20
 JUMP_RESTORE = 2**32
 
@@ -65,7 +66,7 @@ class PostgresFeed:
         if self._link is None or self._link.lost:
             if self._link is not None:
                 self._link.raw.terminate()
-            self._link = await connect(self._dsn)
+            self._link = await connect(self._dsn, _COMMAND_S)
         return self._link
 
     async def rows(self, after: int, upto: int, limit: int) -> Sequence[tuple[int, list[Change]]]:

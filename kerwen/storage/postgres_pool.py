@@ -132,13 +132,16 @@ def _whole(text: str) -> int | decimal.Decimal:
     return int(number) if number == number.to_integral_value() else number
 
 
-async def connect(dsn: str) -> Link:
-    """A connection as we use it everywhere. `Unavailable` if there is none to be had."""
+async def connect(dsn: str, command_s: float = _COMMAND_S) -> Link:
+    """A connection as we use it everywhere. `Unavailable` if there is none to be had.
+
+    A command that takes longer than `command_s` is given up, and the connection with it.
+    """
     try:
         raw = await asyncpg.connect(
             dsn,
             timeout=_CONNECT_S,
-            command_timeout=_COMMAND_S,
+            command_timeout=command_s,
             statement_cache_size=_STATEMENTS_KEPT,
             max_cached_statement_lifetime=0,
             server_settings=_SETTINGS,

@@ -110,14 +110,15 @@ async def database(
 ) -> AsyncIterator[Database]:
     """An empty database of either engine with the whole schema, in strict mode."""
     db: Database
+    locks = os.environ.get("KERWEN_STRICT_LOCKS", "") == "1"
     if engine == "sqlite":
         path = tmp_path / "kerwen.db"
         shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
-        db = SqliteDatabase(path, feed, strict=True)
+        db = SqliteDatabase(path, feed, strict=True, strict_locks=locks)
     else:
         from kerwen.storage.postgres_open import open_postgres
 
         dsn = await emptied(request.getfixturevalue("postgres_template"))
-        db = await open_postgres(dsn, feed, strict=True)
+        db = await open_postgres(dsn, feed, strict=True, strict_locks=locks)
     yield db
     await db.close()

@@ -145,6 +145,19 @@ async def test_until() -> None:
     assert await waiters[0]
 
 
+async def test_those_who_wait_are_told_of_the_end() -> None:
+    feed = Feed()
+    feed.hint(8, _row(8))
+    waiter = asyncio.create_task(feed.until(7))
+    await asyncio.sleep(0)
+    feed.close()
+    for wait in (waiter, feed.until(8)):
+        with pytest.raises(Unavailable) as caught:
+            await wait
+        assert caught.value.reason is Unready.STOPPING
+    assert await feed.until(0)
+
+
 class Rows:
     """A stored feed in memory. Numbers may be drawn and not (yet) claimed."""
 
@@ -234,6 +247,23 @@ async def test_the_reader_meets_a_late_row_in_a_hole() -> None:
     assert await feed.until(2)
     assert [changes for _, changes in told] == [_row(1), _row(2)]
     assert source.filled == []
+    await reader.stop()
+
+
+async def test_a_reader_that_is_far_behind_catches_up_at_once() -> None:
+    """Every other hint is lost: a look for each hole would never come to an end."""
+    source = Rows()
+    feed = Feed()
+    reader = FeedReader(feed, source)
+    await reader.start()
+    for pos in range(1, 3_001):
+        source.claim(pos)
+        if pos % 2:
+            feed.hint(pos, _row(pos))
+    before = reader.reads
+    feed.hint(2_999, _row(2_999))
+    assert await feed.until(3_000)
+    assert reader.reads - before < 12
     await reader.stop()
 
 

@@ -122,7 +122,11 @@ Settled = Callable[[Any, int], Awaitable[int]]
 async def settled(db: Any, token: int) -> int:
     """What a right worker answers up to."""
     if not await db.feed.until(token, 10_000):
-        raise AssertionError(f"{token} did not settle; S is {db.feed.settled}")
+        reader = db.reader
+        raise AssertionError(
+            f"{token} did not settle; S is {db.feed.settled}, known {db.feed.known}, hole"
+            f" {reader._hole}, {reader.hole_age_ms} ms, {reader._task}, {reader._source._turn}"
+        )
     at: int = db.feed.settled
     return at
 
