@@ -79,7 +79,7 @@ def add_flags(command: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help="the file to read instead of config.toml in the data"
     )
     for key in msgspec.structs.fields(Config):
-        kind, words = _unwrap(key.type)
+        kind, words = key_type(key.type)
         flag = "--" + key.name.replace("_", "-")
         common: dict[str, Any] = {
             "dest": key.name,
@@ -101,7 +101,7 @@ def add_flags(command: argparse.ArgumentParser) -> None:
             command.add_argument(flag, type=kind, metavar=metavar, **common)
 
 
-def _unwrap(kind: Any) -> tuple[Any, str]:
+def key_type(kind: Any) -> tuple[Any, str]:
     """The plain type of a key and what it is for."""
     words = ""
     if typing.get_origin(kind) is typing.Annotated:
