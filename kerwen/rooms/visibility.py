@@ -80,6 +80,10 @@ class Sight:
         """The user's membership just after a place."""
         return _at(self._memberships, seq, "leave")
 
+    def was_in(self) -> bool:
+        """Whether the user ever was in the room."""
+        return any(value == "join" for _, _, value in self._memberships)
+
     def last_before(self, seq: int) -> int | None:
         """The newest place below `seq` that may be visible; None if there is none."""
         at = bisect_right(self._ranges, (seq - 1, _END)) - 1

@@ -19,6 +19,7 @@ class Room:
     counts: Json = field(default_factory=dict)
     summary: Json = field(default_factory=dict)
     joined: bool = True
+    lost: bool = False  # its past could not be read: it starts anew with the next join
     last_timeline: set[str] = field(default_factory=set)
 
     def apply_state(self, events: list[Json]) -> None:
@@ -65,18 +66,25 @@ class Client:
             self.invites.pop(room_id, None)
             self.knocks.pop(room_id, None)
             if room_id in self.rooms:
+                # told of it from outside (a ban): what lies between may be shown one day
+                self.rooms[room_id].lost |= not self.rooms[room_id].joined
                 await self._room(room_id, block)
             self._out(room_id)
         for room_id, block in rooms.get("join", {}).items():
             self.invites.pop(room_id, None)
             self.knocks.pop(room_id, None)
+            if room_id in self.rooms and self.rooms[room_id].lost:
+                del self.rooms[room_id]
             await self._room(room_id, block)
             self.rooms[room_id].joined = True
         self.since = answer["next_batch"]
 
     def _out(self, room_id: str) -> None:
         if room_id in self.rooms:
-            self.rooms[room_id].joined = False
+            room = self.rooms[room_id]
+            room.joined = False
+            if self.lazy:  # members change unseen; the next join tells who matters
+                room.state = {k: v for k, v in room.state.items() if k[0] != "m.room.member"}
 
     async def _room(self, room_id: str, block: Json) -> None:
         room = self.rooms.setdefault(room_id, Room())
@@ -101,7 +109,12 @@ class Client:
         """Reads the gap backwards until something known, or the beginning."""
         known, found = set(room.timeline), []
         while token is not None:
-            page = await self.person.messages(room_id, "b", limit=7, **{"from": token})
+            query: Json = {"dir": "b", "limit": 7, "from": token}
+            answer = await self.person.call("GET", "rooms", room_id, "messages", **query)
+            if answer.status == 403:
+                room.lost = True  # left meanwhile, and forgotten
+                return
+            page = answer.json
             token = page.get("end")
             for event in page["chunk"]:
                 if event["event_id"] in known:

@@ -19,7 +19,7 @@ from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.feed_token import FeedToken
 from kerwen.base.limits import SYNC_TIMEOUT_MAX_MS, TO_DEVICE_AT_ONCE
-from kerwen.keys.actions.key_counts import KeyCounts
+from kerwen.keys.store.key_counts import KeyCounts
 from kerwen.keys.store import (
     delete_to_device,
     device_list_changes,
@@ -240,9 +240,9 @@ class Sync:
                 blocks.join.append((place.room_id, block))
         elif place.membership in ("invite", "knock"):
             await self._asked_in(snap, me, place, blocks)
-        elif not place.forgotten and (
-            me.wanted.include_leave or (window.since and place.pos > window.since)
-        ):
+        elif (window.since and place.pos > window.since) or (
+            me.wanted.include_leave and not place.forgotten
+        ):  # who forgot a room that they left meanwhile is told of the leaving all the same
             blocks.leave.append((place.room_id, await self._rooms.left(snap, me, place, window)))
 
     async def _asked_in(self, snap: Snap, me: Asker, place: Standing, blocks: _Blocks) -> None:

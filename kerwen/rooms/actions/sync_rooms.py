@@ -140,7 +140,8 @@ class RoomSync:
         sight = await visible_events(snap, place.room_no, me.user_id)
         if sight.membership_at(place.seq - 1) != "join":
             gone = await events.backward(snap, place.room_no, place.seq + 1, 1)
-            parts = await self._said(snap, me, place, window, Stretch(gone, False, place.seq))
+            alone = Stretch(gone, sight.was_in(), place.seq)
+            parts = await self._said(snap, me, place, window, alone)
             return b"{" + b",".join(parts) + b"}"
         floor = sight.since(place.seq)
         since = 0 if anew else window.since
@@ -296,6 +297,9 @@ class RoomSync:
         lazy = wanted.lazy_load_members
         if stretch.whole:
             found = await self._whole_state(snap, me, place, stretch, lazy)
+            if lazy and window.since:  # somebody whom the client knows may have changed
+                gap = await self._changes(snap, me, place, window, stretch)
+                found += [e for e in gap if e.type == "m.room.member"]
         elif stretch.limited or me.state_after or not me.wanted.timeline.passes_all:
             found = await self._changes(snap, me, place, window, stretch)
         else:
