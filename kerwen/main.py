@@ -24,6 +24,7 @@ from kerwen.api.health import Health
 from kerwen.api.http import App
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
 from kerwen.base.config import BadConfig, Config, Listen, recorded_domain
+from kerwen.base.memory import reuse_buffers
 from kerwen.base.metrics import Metrics, Number, Value
 from kerwen.media.actions.quota import Quota
 from kerwen.media.rules import MediaRules
@@ -139,6 +140,7 @@ def _numbers(house: House) -> Iterable[Number]:
 
 def serve(config: Config, told: Callable[[House], None]) -> None:
     """Runs the server until SIGTERM or SIGINT; `told` hears when it is ready."""
+    reuse_buffers()
     make_folders(config)
     with lock(config.data_path), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, told))
