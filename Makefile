@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 WORKERS ?= 2
+PEERS ?= synapse
 SUITE_SECONDS := 840
 
 .PHONY: help run test setup check bench lock clean
@@ -34,7 +35,7 @@ check: setup ## format, lint, types, ranks, docs
 	$(BIN)/python -m pytest -q tests/docs
 
 bench: setup ## measure this machine
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench --peers $(PEERS) $(FLAGS)
 
 lock: ## write requirements/*.txt anew from pyproject.toml
 	@$(BIN)/python tools/lock.py
