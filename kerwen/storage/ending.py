@@ -61,10 +61,6 @@ class Ending:
         parts = [f"[{kind},{subject},{ref}]" for kind, subject, ref in self._changes]
         return "[" + ",".join(parts) + "]"
 
-    def changes(self) -> list[Change]:
-        """The changes as they are told."""
-        return self._changes
-
     def run_after(self) -> None:
         """The deeds; one that fails is a bug, told loudly, and stops nothing."""
         for deed in self._after:

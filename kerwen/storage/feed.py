@@ -106,7 +106,7 @@ class Feed:
             self._applying = False
 
     def _apply(self, pos: int, changes: Sequence[Change]) -> None:
-        after = settled_at(pos, changes)
+        after = settled_at(pos, changes) if changes and changes[0][0] == Kind.JUMP else pos
         if after != pos:
             self.known = max(self.known, after)
             self._ahead = {at: told for at, told in self._ahead.items() if at > after}

@@ -55,7 +55,13 @@ class LiteTx(Ending):
     __slots__ = ("_conn", "broke", "checked", "done", "late")
 
     def __init__(self, conn: sqlite3.Connection, strict: bool) -> None:
-        super().__init__(strict)
+        self.pos = 0  # what Ending.__init__ does, without a call: this is the hot path
+        self._strict = strict
+        self._tail = []
+        self._changes = []
+        self._after = []
+        self._locked = None
+        self._locks_seen = False
         self._conn = conn
         self.checked = strict  # look before each statement
         self.broke: BaseException | None = None
@@ -352,9 +358,10 @@ class SqliteDatabase:
         group, self._group = self._group, []
         self._open = False
         for tx in group:
-            tx.run_after()
+            if tx._after:
+                tx.run_after()
             if tx.pos:
-                self.feed.tell(tx.pos, tx.changes())
+                self.feed.tell(tx.pos, tx._changes)
         for tx in group:
             if tx.done is not None and not tx.done.done():
                 tx.done.set_result(None)
