@@ -11,7 +11,8 @@ from kerwen.base.errors import Reason, Refused
 from kerwen.media.content_type import may_be_inline
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")  # printable ASCII without quote and backslash
+# printable ASCII without quote and backslash, and no space at either end
+_PLAIN: Final = re.compile(r"(?! )[ !#-\[\]-~]*(?<! )")
 # what an extended value may hold as it is: RFC 8187 §3.2.1
 _ATTR_CHARS: Final = "!#$&+-.^_`|~"
 
