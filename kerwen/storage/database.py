@@ -78,6 +78,10 @@ class Tx(Snap, Protocol):
     def change(self, kind: int, subject: int, ref: int = 0) -> None:
         """Tells a change on the feed after commit."""
 
+    def lock(self, kind: int, subject: int) -> None:
+        """Notes that the row which orders a subject is locked by other means than a select
+        `{for_update}`: by an update in the body, say. Only strict mode looks at it."""
+
     def after(self, deed: Callable[[], None]) -> None:
         """Runs a deed in the loop after commit and before the change is told (caches)."""
 
@@ -85,8 +89,10 @@ class Tx(Snap, Protocol):
 class Database(Protocol):
     """One of the two engines."""
 
-    def read(self, *, long: bool = False) -> AbstractAsyncContextManager[Snap]:
-        """A snapshot."""
+    def read(
+        self, *, long: bool = False, single: bool = False
+    ) -> AbstractAsyncContextManager[Snap]:
+        """A snapshot. `single` promises one statement, which on PostgreSQL saves two trips."""
 
     def write(self) -> AbstractAsyncContextManager[Tx]:
         """A transaction."""

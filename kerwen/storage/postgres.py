@@ -190,14 +190,14 @@ class PgTx(Ending):
     async def _prepare(self) -> None:
         """Prepares what this link has not prepared yet."""
         known = self._link.prepared
-        missing = {s.number: s for s, _ in self._tail if s.number not in known}
-        texts = [f"prepare s{s.number} as {s.postgres}" for s in missing.values()]
         if self._changes and _CLAIM.number not in known:
-            texts.append(f"prepare {_CLAIM_NAME} as {_CLAIM.postgres}")
-            missing[_CLAIM.number] = _CLAIM
-        for text in texts:  # one by one: what is prepared stays, whatever comes after
-            await self._link.execute(text)
-        known.update(missing)
+            await self._link.execute(f"prepare {_CLAIM_NAME} as {_CLAIM.postgres}")
+            known.add(_CLAIM.number)
+        for statement, _ in self._tail:
+            number = statement.number
+            if number not in known:  # what is prepared stays, whatever comes after
+                await self._link.execute(f"prepare s{number} as {statement.postgres}")
+                known.add(number)
 
     async def _undo(self) -> None:
         """After a failed tail: its number is burnt, so it is filled at once."""

@@ -52,6 +52,8 @@ def translated(error: BaseException, lost: bool) -> BaseException:
     cause = f"{type(error).__name__}: {error}"
     if state in _RACES or getattr(error, "constraint_name", None) == "feed_pkey":
         return Retry(cause)
+    if isinstance(error, asyncpg.InvalidCachedStatementError):  # upgraded under our feet
+        return Retry(cause)
     if state == "55P03":  # lock not available within lock_timeout
         return Unavailable(Unready.BUSY, 1000, cause=cause)
     if state in _FULL:

@@ -440,6 +440,7 @@ class SqliteDatabase:
             self._drained = loop.create_future()
             await self._drained
         self.readers.close()
+        self.feed.close()
         # the last connection copies the log into the file: not in the loop
         await loop.run_in_executor(None, self._close)
 

@@ -214,7 +214,7 @@ async def test_a_snapshot_stands_still(probe: Database) -> None:
         assert await snap.one(COUNT) == (2,)
         await _add(probe, 3)
         assert await snap.all(COUNT) == [(2,)]
-    async with probe.read(single=True) as snap:  # type: ignore[call-arg]
+    async with probe.read(single=True) as snap:
         assert await snap.one(COUNT) == (3,)
 
 

@@ -411,3 +411,33 @@ async def test_a_fail_over_jumps(worker: Open, link: Link) -> None:
     assert after.feed.settled == 1 + 2**20 - 1
     assert (await worker()).feed.settled == after.feed.settled  # once
     assert await _add(after, 2) == after.feed.settled
+
+
+async def test_a_statement_that_cannot_be_prepared_harms_no_other(worker: Open) -> None:
+    bad = sql("insert into nowhere (no) values (:no)")
+    db = await worker()
+    for _ in range(3):
+        with pytest.raises(Exception, match="nowhere"):
+            async with db.write() as tx:
+                tx.at_end(ADD_NO, no=1)
+                tx.at_end(bad, no=1)
+                tx.change(Kind.ACCOUNT, 1)
+        assert await numbers(db) == []
+    assert await _add(db, 1) == 1  # no number was burnt
+
+
+async def test_an_upgrade_under_our_feet_is_a_retry(worker: Open, link: Link) -> None:
+    every = sql("select * from probe")
+    db = await worker()
+    async with db.write() as tx:
+        await tx.all(every)
+    await link.execute("alter table probe add column later BIGINT")
+    try:
+
+        async def act() -> None:
+            async with db.write() as tx:
+                await tx.all(every)
+
+        await retrying(act)
+    finally:
+        await link.execute("alter table probe drop column later")
