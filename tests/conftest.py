@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import uvloop
 
@@ -23,6 +24,13 @@ import kerwen
 from kerwen.base.config import PORTS
 
 pytest_plugins = ["tests.storage.engines"]  # `database` on both engines, `feed`
+
+# the same examples each time, so that a failure is the change's and not the day's; and no time
+# limit for one example, since this machine may be busy. KERWEN_FUZZ=1 looks for new examples.
+hypothesis.settings.register_profile(
+    "kerwen", derandomize=not os.environ.get("KERWEN_FUZZ"), deadline=None
+)
+hypothesis.settings.load_profile("kerwen")
 
 START_S = 30
 STOP_S = 10
