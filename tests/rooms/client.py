@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +52,11 @@ class Client:
         await self.apply(answer)
         return answer
 
+    async def lose(self) -> None:
+        """One `/sync` whose answer never arrives."""
+        more = {"use_state_after": True} if self.state_after else {}
+        await self.person.sync(self.since, filter=self.filter, **more)
+
     async def apply(self, answer: Json) -> None:
         """Takes in an answer."""
         self.last = answer
@@ -67,7 +73,8 @@ class Client:
             self.knocks.pop(room_id, None)
             if room_id in self.rooms:
                 # told of it from outside (a ban): what lies between may be shown one day
-                self.rooms[room_id].lost |= not self.rooms[room_id].joined
+                limited = block["timeline"]["limited"]
+                self.rooms[room_id].lost |= limited or not self.rooms[room_id].joined
                 await self._room(room_id, block)
             self._out(room_id)
         for room_id, block in rooms.get("join", {}).items():
@@ -109,7 +116,7 @@ class Client:
         """Reads the gap backwards until something known, or the beginning."""
         known, found = set(room.timeline), []
         while token is not None:
-            query: Json = {"dir": "b", "limit": 7, "from": token}
+            query: Json = {"dir": "b", "limit": 7, "from": token, "filter": self._wanted()}
             answer = await self.person.call("GET", "rooms", room_id, "messages", **query)
             if answer.status == 403:
                 room.lost = True  # left meanwhile, and forgotten
@@ -122,6 +129,10 @@ class Client:
                     break
                 found.append(event["event_id"])
         room.timeline += reversed(found)
+
+    def _wanted(self) -> str | None:
+        types = (self.filter or {}).get("room", {}).get("timeline", {}).get("types")
+        return None if types is None else json.dumps({"types": types})
 
     def joined(self) -> set[str]:
         """The rooms this client believes to be in."""

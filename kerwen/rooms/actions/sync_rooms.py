@@ -15,7 +15,7 @@ from kerwen.rooms.actions.unread import unread
 from kerwen.rooms.actions.visible import visible_events
 from kerwen.rooms.filters import EventFilter, Filter
 from kerwen.rooms.store import events, members, receipts, state
-from kerwen.rooms.store.events import Stored
+from kerwen.rooms.store.events import LOUD, MARKED, Stored
 from kerwen.rooms.store.state import StateKey
 from kerwen.rooms.store.receipts import Standing
 from kerwen.storage.database import Snap
@@ -51,6 +51,7 @@ class Stretch(msgspec.Struct, gc=False):
     first: int
     whole: bool = False
     end: int | None = None
+    counted: bool = False  # something that is not shown changes what is unread
     changes: list[Stored] = []
 
 
@@ -104,16 +105,17 @@ class RoomSync:
     ) -> bytes | None:
         """A room in which the asker is; None if nothing in it is news."""
         anew = window.since == 0 or place.joined_pos > window.since
-        ephemeral = await self._ephemeral(
-            snap, me, place, window, typing, receipts_too, anew
-        )
         stretch = await self._timeline(snap, me, place, window, anew)
+        ephemeral = await self._ephemeral(
+            snap, me, place, window, stretch, typing, receipts_too, anew
+        )
         summed = anew or any(e.type in _SUMMED for e in stretch.timeline)
         stretch.changes = await self._state(snap, me, place, window, stretch, summed)
         if not (
             stretch.timeline
             or stretch.limited
             or stretch.changes
+            or stretch.counted
             or ephemeral
             or account_data
             or stretch.whole
@@ -140,16 +142,17 @@ class RoomSync:
         sight = await visible_events(snap, place.room_no, me.user_id)
         if sight.membership_at(place.seq - 1) != "join":
             gone = await events.backward(snap, place.room_no, place.seq + 1, 1)
-            alone = Stretch(gone, sight.was_in(), place.seq)
+            alone = Stretch(gone, sight.was_in(), place.seq, end=place.seq)
             parts = await self._said(snap, me, place, window, alone)
             return b"{" + b",".join(parts) + b"}"
         floor = sight.since(place.seq)
         since = 0 if anew else window.since
-        found, limited = await self._scan(
-            snap, me, place.room_no, place.seq + 1, since, window.upto, floor
+        stretch = Stretch([], False, place.seq + 1, anew, place.seq)
+        await self._scan(
+            snap, me, place.room_no, stretch, place.seq + 1, since, window.upto, floor
         )
-        stretch = Stretch(found, limited, found[0].seq if found else place.seq + 1, anew)
-        stretch.end = place.seq
+        if stretch.timeline:
+            stretch.first = stretch.timeline[0].seq
         if stretch.whole:
             stretch.changes = await self._whole_state(snap, me, place, stretch, False)
         else:
@@ -163,7 +166,8 @@ class RoomSync:
     ) -> list[bytes]:
         """The sections `timeline` and `state` of a block."""
         parts = []
-        if stretch.timeline or stretch.limited or stretch.whole:
+        left = stretch.end is not None
+        if stretch.timeline or stretch.limited or stretch.whole or left:
             parts.append(b'"timeline":' + await self._render(snap, me, place, window, stretch))
         if stretch.changes or me.state_after:
             rendered = await render_all(snap, stretch.changes, window.now_ms, me.device_no)
@@ -185,16 +189,15 @@ class RoomSync:
         limit = me.wanted.timeline_limit
         found = None if anew else self._recent.since(place.room_no, window.since, window.upto)
         if found is not None:
-            found = self._passing(me, found)
+            found = self._passing(me, found, stretch)
             stretch.limited = len(found) > limit
             stretch.timeline = found[len(found) - limit :] if stretch.limited else found
         else:
             floor = -(2**62)
             if anew:  # nobody need be shown what was said before their time
                 floor = (await visible_events(snap, place.room_no, me.user_id)).since(2**62)
-            stretch.timeline, stretch.limited = await self._scan(
-                snap, me, place.room_no, 2**62, 0 if anew else window.since, window.upto, floor
-            )
+            since = 0 if anew else window.since
+            await self._scan(snap, me, place.room_no, stretch, 2**62, since, window.upto, floor)
         if stretch.timeline:
             stretch.first = stretch.timeline[0].seq
         return stretch
@@ -204,13 +207,14 @@ class RoomSync:
         snap: Snap,
         me: Asker,
         room_no: int,
+        stretch: Stretch,
         before: int,
         since: int,
         upto: int,
         floor: int,
-    ) -> tuple[list[Stored], bool]:
-        """The newest events before a place with since < pos <= upto and seq >= `floor`, oldest
-        first, and whether there are more. A filter may need several pages to fill the limit.
+    ) -> None:
+        """Fills a stretch with the newest events before a place that have since < pos <= upto
+        and seq >= `floor`. A filter may need several pages to fill the limit.
         """
         limit = me.wanted.timeline_limit
         kept: list[Stored] = []
@@ -218,27 +222,28 @@ class RoomSync:
         for _ in range(_SCAN_MAX):
             page = await events.backward(snap, room_no, before, count, floor - 1)
             fresh = [e for e in page if since < e.pos <= upto]
-            kept += self._passing(me, fresh)
+            kept += self._passing(me, fresh, stretch)
             if len(kept) > limit:
                 break
-            if len(page) < count or (page and page[-1].pos <= since):
-                kept.reverse()
-                return kept, floor > -(2**62) and not (page and page[-1].pos <= since)
+            old = bool(page) and page[-1].pos <= since
+            if len(page) < count or old:
+                stretch.timeline, stretch.limited = kept[::-1], floor > -(2**62) and not old
+                return
             before, count = page[-1].seq, _PAGE
-        kept = kept[:limit]
-        kept.reverse()
-        return kept, True
+        stretch.timeline, stretch.limited = kept[:limit][::-1], True
 
-    def _passing(self, me: Asker, found: Iterable[Stored]) -> list[Stored]:
+    def _passing(self, me: Asker, found: Sequence[Stored], stretch: Stretch) -> list[Stored]:
         wanted = me.wanted.timeline
         if wanted.passes_all and not me.ignored:
             return list(found)
-        return [
-            e
-            for e in found
-            if (e.sender not in me.ignored or e.state_key is not None)
-            and passes(wanted, e)
-        ]
+        kept = []
+        for event in found:
+            ignored = event.sender in me.ignored and event.state_key is None
+            if not ignored and passes(wanted, event):
+                kept.append(event)
+            elif event.sender == me.user_id or event.flags & (LOUD | MARKED):
+                stretch.counted = True
+        return kept
 
     async def _render(
         self,
@@ -412,13 +417,19 @@ class RoomSync:
         me: Asker,
         place: Standing,
         window: Window,
+        stretch: Stretch,
         typing: list[str] | None,
         receipts_too: bool,
         anew: bool,
     ) -> list[bytes]:
         wanted = me.wanted.ephemeral
         found: list[bytes] = []
-        if wanted.nothing or not wanted.room(place.room_id):
+        shown = not wanted.nothing and wanted.room(place.room_id)
+        if receipts_too and not anew and not (shown and wanted.type("m.receipt")):
+            stretch.counted |= await receipts.read_since(
+                snap, place.room_no, window.since, window.upto, me.user_no
+            )
+        if not shown:
             return found
         if receipts_too and wanted.type("m.receipt"):
             since = 0 if anew else window.since

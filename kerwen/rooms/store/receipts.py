@@ -56,6 +56,10 @@ _CHANGED = sql(
     " where r.room_no = :room_no and r.pos > :since and r.pos <= :upto"
     " and (r.type <> 'm.read.private' or r.user_no = :me)"
 )
+_READ_SINCE = sql(
+    "select 1 from receipts where room_no = :room_no and pos > :since and pos <= :upto"
+    " and user_no = :me limit 1"
+)
 _THREAD_READS = sql(
     "select thread, max(seq) from receipts where room_no = :room_no and user_no = :user_no"
     " and thread <> 'main' group by thread"
@@ -116,6 +120,12 @@ async def changed_receipts(
     """Receipts set in since < pos <= upto; private ones of `me` only."""
     rows = await snap.all(_CHANGED, room_no=room_no, since=since, upto=upto, me=me)
     return [Receipt(*row) for row in rows]
+
+
+async def read_since(snap: Snap, room_no: int, since: int, upto: int, me: int) -> bool:
+    """Whether somebody set a receipt in since < pos <= upto."""
+    params = {"room_no": room_no, "since": since, "upto": upto, "me": me}
+    return await snap.one(_READ_SINCE, **params) is not None
 
 
 async def thread_reads(snap: Snap, room_no: int, user_no: int) -> dict[str, int]:
