@@ -43,7 +43,7 @@ def _begin_sync_call() -> Callable[[int, int, int, int], int] | None:
     except (OSError, AttributeError):
         return None
     call.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-    return call  # type: ignore[no-any-return]
+    return call
 
 
 _sync_file_range = _begin_sync_call()

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
-from urllib.parse import parse_qsl, urlsplit
 
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms

@@ -18,6 +18,7 @@ from kerwen.media.rules import MediaRules
 from kerwen.media.thumbnailer import Thumbnailer
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.blobs_files import FileBlobs
+from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
 from kerwen.storage.migrate import migrate_sqlite
 from kerwen.storage.sqlite import SqliteDatabase
@@ -75,6 +76,12 @@ class Time:
         return self.ms
 
 
+def _sqlite(folder: Path) -> tuple[Database, Feed]:
+    migrate_sqlite(folder / "kerwen.db")
+    feed = Feed()
+    return SqliteDatabase(folder / "kerwen.db", feed), feed
+
+
 class House:
     def __init__(
         self,
@@ -83,12 +90,12 @@ class House:
         blobs: Blobs | None = None,
         rules: MediaRules | None = None,
         thumbnailer: Thumbnailer | None = None,
+        database: tuple[Database, Feed] | None = None,
     ) -> None:
         self.folder = folder
         self.clock = Time()
-        migrate_sqlite(folder / "kerwen.db")
-        self.feed = Feed()
-        self.db = SqliteDatabase(folder / "kerwen.db", self.feed)
+        self._own = database is None
+        self.db, self.feed = database or _sqlite(folder)
         self.blobs = blobs or FileBlobs(folder / "blobs", clock=self.clock)
         self.thumbnailer = thumbnailer or Thumbnailer()
         self.api = MediaApi(
@@ -104,7 +111,8 @@ class House:
 
     async def close(self) -> None:
         await self.thumbnailer.close()
-        await self.db.close()
+        if self._own:
+            await self.db.close()
         await self.blobs.close()
 
     def files(self) -> list[Path]:
