@@ -37,6 +37,7 @@ from kerwen.storage.lazy import LazySnap
 from kerwen.storage.feed import Feed
 from kerwen.storage.wake import LINGER_MS, WakeIndex, Watch
 
+_NOTHING_KNOWN = 2**63 - 1  # as a watch's base
 _PLACES_MAX = 64  # rooms whose place is kept for a connected account
 _ROOMS_A_TURN = 16  # rooms of a long answer that are made before others get their turn
 
@@ -108,8 +109,14 @@ class Sync:
         watch = self._wake.get(asked.user_no)
         if watch is None:
             watch = self._wake.open(asked.user_no, (), self._feed.settled)
-            await self._read_rooms(watch)
+            watch.base = _NOTHING_KNOWN  # until its rooms are read, memory proves nothing
+            try:
+                await self._read_rooms(watch)
+            except BaseException:
+                self._wake.close(watch)
+                raise
             watch.base = watch.last = self._feed.settled
+            watch.wake()  # another poll of the account may have parked meanwhile
         self._wake.add_device(watch, asked.device_no)
         return watch
 
