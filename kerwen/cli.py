@@ -91,7 +91,8 @@ def add_flags(command: argparse.ArgumentParser) -> None:
         elif kind is bool:
             command.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
         elif typing.get_origin(kind) is list:
-            command.add_argument(flag, action="append", metavar="FILE", **common)
+            metavar = "URI" if key.name.endswith("uris") else "FILE"
+            command.add_argument(flag, action="append", metavar=metavar, **common)
         elif typing.get_origin(kind) is typing.Literal:
             command.add_argument(flag, choices=typing.get_args(kind), **common)
         else:

@@ -12,6 +12,7 @@ from kerwen.accounts import account_data_store, openid_store, profile_store
 from kerwen.accounts.actions.account_data import AccountData
 from kerwen.accounts.actions.filters import Filters
 from kerwen.accounts.actions.openid import OpenId
+from kerwen.accounts.actions.presence import Presence
 from kerwen.accounts.actions.profile import Profiles
 from kerwen.accounts.actions.prove import Challenge
 from kerwen.accounts.actions.push_rules import EditPushRules
@@ -19,13 +20,16 @@ from kerwen.accounts.actions.pushers import Pushers
 from kerwen.accounts.actions.user_directory import UserDirectory
 from kerwen.accounts.password import CHEAP, Argon2
 from kerwen.accounts.push_rules_store import PushRules
+from kerwen.api.client.absent import AbsentApi
 from kerwen.api.client.account_data import AccountDataApi
 from kerwen.api.client.accounts import AccountHooks, Accounts, AccountSettings
+from kerwen.api.client.calls import CallsApi
 from kerwen.api.client.cross_signing import CrossSigningApi
 from kerwen.api.client.filters import FiltersApi
 from kerwen.api.client.keys import KeysApi
 from kerwen.api.client.media import MediaApi
 from kerwen.api.client.openid import OpenIdApi
+from kerwen.api.client.presence import PresenceApi
 from kerwen.api.client.profile import ProfileApi
 from kerwen.api.client.push_rules import PushRulesApi
 from kerwen.api.client.receipts import ReceiptsApi
@@ -42,6 +46,7 @@ from kerwen.api.http import Reply, Request
 from kerwen.api.routes import Area
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
+from kerwen.calls.turn import Turn
 from kerwen.keys.actions.backup import Backup
 from kerwen.keys.actions.changes import Changes
 from kerwen.keys.actions.claim import Claim
@@ -206,6 +211,9 @@ def build_messenger(
         RoomEventsApi(Send(append), read),
         ReceiptsApi(MarkRead(db, names, clock), typing, db, names),
         SyncApi(sync, filters),
+        CallsApi(Turn(config.turn_uris, config.turn_secret or ""), clock=clock),
+        PresenceApi(Presence(db, neighbours.visible, clock, shared=config.presence == "on")),
+        AbsentApi(),
     ]
 
     async def close() -> None:

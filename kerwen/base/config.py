@@ -143,6 +143,24 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         str | None,
         Meta(description="`s3://…` for an object store. Default: `blobs/` in the data folder."),
     ] = None
+    turn_uris: Annotated[
+        list[str],
+        Meta(
+            description="Where calls find a TURN server, for example"
+            " `turn:turn.example.org:3478?transport=udp`; may be repeated."
+        ),
+    ] = []
+    turn_secret: Annotated[
+        str | None,
+        Meta(description="The secret that the TURN server shares (coturn: `static-auth-secret`)."),
+    ] = None
+    presence: Annotated[
+        Literal["on", "off"],
+        Meta(
+            description="Whether those who share a room with somebody may ask whether they are"
+            " there. Nobody is told unasked."
+        ),
+    ] = "off"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="The least level that is logged."),
@@ -266,6 +284,11 @@ def _check(config: Config) -> None:
         raise BadConfig("hosts is for --dev only; elsewhere names are looked up in DNS")
     if (config.tls_cert is None) != (config.tls_key is None):
         raise BadConfig("tls_cert and tls_key belong together: give both")
+    if bool(config.turn_uris) != (config.turn_secret is not None):
+        raise BadConfig("turn_uris and turn_secret belong together: give both")
+    for uri in config.turn_uris:
+        if not uri.startswith(("turn:", "turns:")):
+            raise BadConfig(f"turn_uris: {uri} does not begin with turn: or turns:")
     if config.database is not None and not re.match(r"postgres(ql)?://", config.database):
         raise BadConfig("database must be postgres://…, or left out for SQLite")
     if config.blobs is not None and not config.blobs.startswith("s3://"):

@@ -157,6 +157,9 @@ def test_every_key_is_a_flag() -> None:
         "domain": ["--domain", "a.test"],
         "data": ["--data", "/nonexistent"],
         "metrics_token": ["--metrics-token", "t"],
+        "turn_uris": ["--turn-uris", "turn:a.test", "--turn-uris", "turns:a.test:443"],
+        "turn_secret": ["--turn-secret", "s"],
+        "presence": ["--presence", "on"],
     }
     for key in ("tls_cert", "tls_key", "ca", "hosts"):
         given[key] = [f"--{key.replace('_', '-')}", __file__]
