@@ -76,8 +76,12 @@ class CreateRoom:
         self._membership = membership
         self._encrypt_private = encrypt_private
 
-    async def __call__(self, who: tuple[str, int], wish: Wish) -> str:
-        """The id of the new room. `who` is (user id, user number)."""
+    async def __call__(
+        self, who: tuple[str, int], wish: Wish, levels: dict[str, Any] | None = None
+    ) -> str:
+        """The id of the new room. `who` is (user id, user number); `levels` are power levels
+        to take as they are. Refuses (`INVALID_ROOM_STATE`) state that contradicts itself.
+        """
         version = room_version(wish.room_version or DEFAULT_ROOM_VERSION)
         preset = self._check(wish)
         alias = self._alias(wish)
@@ -86,11 +90,13 @@ class CreateRoom:
         )
         room_no = await self._append.db.take_id("room")
         create = self._create_event(who[0], version, wish, preset)
-        check_auth(create, {}, version)
+        _check_create(create, version)
         try:
             async with self._append.db.write() as tx:
                 room = await self._append.start(tx, room_no, create, numbers, who[1])
-                await self._fill(room, who, version, wish, preset, alias)
+                if levels is None:
+                    levels = self._levels(who[0], version, wish, preset)
+                await self._fill(room, who, levels, wish, preset, alias)
                 room.finish()
         except BaseException:
             self._append.views.drop(room_no)
@@ -153,7 +159,7 @@ class CreateRoom:
         self,
         room: RoomWriter,
         who: tuple[str, int],
-        version: RoomVersion,
+        levels: dict[str, Any],
         wish: Wish,
         preset: str,
         alias: str | None,
@@ -162,9 +168,7 @@ class CreateRoom:
         me: dict[str, Any] = {"membership": "join", "displayname": name, "avatar_url": avatar}
         me = {k: v for k, v in me.items() if v is not None}
         await self._say(room, who, "m.room.member", me, who[0])
-        await self._say(
-            room, who, "m.room.power_levels", self._levels(who[0], version, wish, preset)
-        )
+        await self._say(room, who, "m.room.power_levels", levels)
         if alias is not None:
             now = self._append.clock()
             if not await aliases.add_alias(room.tx, alias, room.room_no, who[0], now):
@@ -186,7 +190,17 @@ class CreateRoom:
         extra = {"is_direct": True} if wish.is_direct else {}
         for user_id in dict.fromkeys(wish.invite):
             if user_id != who[0]:
-                await self._membership.invite_in(room, who, user_id, None, **extra)
+                await self._invite(room, who, user_id, extra)
+
+    async def _invite(
+        self, room: RoomWriter, who: tuple[str, int], user_id: str, extra: dict[str, Any]
+    ) -> None:
+        try:
+            await self._membership.invite_in(room, who, user_id, None, **extra)
+        except Refused as error:
+            if error.reason is Reason.NOT_FOUND:
+                raise Refused(Reason.INVALID_PARAM, f"There is no user {user_id}") from None
+            raise _impossible(error) from None
 
     async def _say(
         self,
@@ -196,7 +210,10 @@ class CreateRoom:
         content: dict[str, Any],
         state_key: str = "",
     ) -> None:
-        await room.add(Draft(who[0], who[1], event_type, content, state_key=state_key))
+        try:
+            await room.add(Draft(who[0], who[1], event_type, content, state_key=state_key))
+        except Refused as error:
+            raise _impossible(error) from None
 
     def _levels(
         self, user_id: str, version: RoomVersion, wish: Wish, preset: str
@@ -233,6 +250,20 @@ class CreateRoom:
         if self._encrypt_private and preset != "public_chat" and wish.visibility != "public":
             found.append(("m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}))
         return found
+
+
+def _check_create(create: Event, version: RoomVersion) -> None:
+    try:
+        check_auth(create, {}, version)
+    except Refused as error:
+        raise Refused(Reason.INVALID_PARAM, error.public_text) from None
+
+
+def _impossible(error: Refused) -> Refused:
+    """What the room's own first state does not allow."""
+    if error.reason is Reason.FORBIDDEN:
+        return Refused(Reason.INVALID_ROOM_STATE, error.public_text)
+    return error
 
 
 def make_alias(name: str, server_name: str) -> str:
