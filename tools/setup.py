@@ -79,7 +79,8 @@ def make_venv() -> None:
         package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
         say(f"Python cannot make a virtual environment yet: installing {package} with apt-get")
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update", "-qq"], ["install", "-y", "-qq", package, "python3-venv"]):
+        install = ["install", "-y", "-qq"]
+        for command in (["update", "-qq"], [*install, package], [*install, "python3-venv"]):
             subprocess.run(["apt-get", *command], env=quiet, check=False, stdout=2)
         shutil.rmtree(VENV, ignore_errors=True)
         if run_venv():
