@@ -33,6 +33,7 @@ _READ_CHUNK = 512 * limits.KIB
 _HASH_CHUNK = limits.MIB  # a file up to this is hashed while the disk syncs it
 _SMALL = 32 * limits.KIB  # hashing up to this costs less than a trip to a thread
 _WAITING_MAX = 4 * limits.MIB  # of one upload, received but not yet written
+_HELD_MAX = 64 * limits.MIB  # of all uploads; above it they hold `_SMALL` at most each
 _ROOM = 16 * limits.MIB  # how far an upload writes without asking the disk for its room
 
 
@@ -316,6 +317,7 @@ class FileBlobs:
         self._reserve = reserve
         self._disk = disk or Disk()
         self._pool = ThreadPoolExecutor(threads, "kerwen-blob")
+        self._held = 0  # bytes of all uploads that wait to be handed to a thread
 
     async def put(self, chunks: AsyncIterator[bytes], most: int) -> Blob:
         incoming = _Incoming(self._disk, self._root, new_key(self._clock()), self._reserve)
@@ -343,28 +345,34 @@ class FileBlobs:
         to_write: list[bytes] = []
         to_hash: list[bytes] = []
         size = written = hashed = 0
-        async for chunk in chunks:
-            size += len(chunk)
-            if size > most:
-                raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
-            to_write.append(chunk)
-            to_hash.append(chunk)
-            if size - written >= CHUNK:
-                writer.give(to_write)
-                to_write, written = [], size
-                if size - hashed >= _HASH_CHUNK:
-                    hasher.give(to_hash)
-                    to_hash, hashed = [], size
-                for lane in (writer, hasher):
-                    if lane.waiting > _WAITING_MAX:
-                        await lane.quiet()
-        if size <= _SMALL:
-            _hash(digest, to_hash)
-            to_hash = []
-        done = writer.end(to_write, incoming.finish)
-        if to_hash or hashed:
-            await asyncio.wrap_future(hasher.end(to_hash))
-        await asyncio.wrap_future(done)
+        try:
+            async for chunk in chunks:
+                size += len(chunk)
+                self._held += len(chunk)
+                if size > most:
+                    raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
+                to_write.append(chunk)
+                to_hash.append(chunk)
+                crowded = self._held > _HELD_MAX
+                if size - written >= (_SMALL if crowded else CHUNK):
+                    writer.give(to_write)
+                    to_write, written = [], size
+                    if crowded or size - hashed >= _HASH_CHUNK:
+                        hasher.give(to_hash)
+                        self._held -= size - hashed
+                        to_hash, hashed = [], size
+                    for lane in (writer, hasher):
+                        if lane.waiting > _WAITING_MAX:
+                            await lane.quiet()
+            if size <= _SMALL:
+                _hash(digest, to_hash)
+                to_hash = []
+            done = writer.end(to_write, incoming.finish)
+            if to_hash or hashed:
+                await asyncio.wrap_future(hasher.end(to_hash))
+            await asyncio.wrap_future(done)
+        finally:
+            self._held -= size - hashed
         return size, digest.digest()
 
     async def get(self, key: str, start: int, end: int) -> bytes:

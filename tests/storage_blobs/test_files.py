@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from kerwen.base.errors import Unavailable, Unready
+from kerwen.storage import blobs_files
 from kerwen.storage.blobs_files import Disk, FileBlobs
 
 MOST = 100 << 20
@@ -169,6 +171,41 @@ async def test_a_truncated_file_is_a_fault(tmp_path: Path) -> None:
         with pytest.raises(Unavailable) as caught:
             await read(blob.key, 0, 1000)
         assert caught.value.reason is Unready.DISK_FAULT
+    await store.close()
+
+
+@pytest.mark.parametrize(("held_max", "on_disk"), [(1 << 20, 0), (0, 90_000)])
+async def test_many_slow_uploads_hold_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_max: int, on_disk: int
+) -> None:
+    """Where all uploads together hold too much, what has come goes to disk in small pieces."""
+    monkeypatch.setattr(blobs_files, "_HELD_MAX", held_max)
+    store = FileBlobs(tmp_path)
+    more = asyncio.Event()
+    came = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield bytes(30_000)
+            yield bytes(3_000)
+        came.set()
+        await more.wait()
+        yield b"end"
+
+    putting = asyncio.create_task(store.put(slow(), MOST))
+    await came.wait()
+    for _ in range(2000):
+        if sum(path.stat().st_size for path in files(tmp_path)) >= on_disk:
+            break
+        await asyncio.sleep(0.001)
+    assert sum(path.stat().st_size for path in files(tmp_path)) >= on_disk
+    assert store._held <= (99_000 if held_max else 33_000)
+    assert on_disk or not files(tmp_path)
+    more.set()
+    blob = await putting
+    assert blob.sha256 == hashlib.sha256(bytes(99_000) + b"end").digest()
+    assert await store.get(blob.key, 98_999, 99_003) == b"\0end"
+    assert store._held == 0
     await store.close()
 
 
