@@ -56,6 +56,10 @@ class Reason(enum.Enum):
     BAD_STATE = "bad_state"
     CANNOT_LEAVE = "cannot_leave"
     BAD_ALIAS = "bad_alias"
+    STILL_JOINED = "still_joined"
+    INVITE_BLOCKED = "invite_blocked"
+    DUPLICATE_ANNOTATION = "duplicate_annotation"
+    BAD_THREAD = "bad_thread"  # a thread cannot begin at that event
     INVALID_SIGNATURE = "invalid_signature"
     # keys
     WRONG_BACKUP_VERSION = "wrong_backup_version"
@@ -65,6 +69,26 @@ class Reason(enum.Enum):
     NOT_YET_UPLOADED = "not_yet_uploaded"
     CANNOT_OVERWRITE = "cannot_overwrite"
     CANNOT_THUMBNAIL = "cannot_thumbnail"
+    # mail
+    UNKNOWN_RECIPIENT = "unknown_recipient"
+    UNKNOWN_SENDER_DOMAIN = "unknown_sender_domain"
+    BAD_ADDRESS = "bad_address"
+    RELAY_REFUSED = "relay_refused"  # neither the sender nor the recipient is ours
+    SENDER_NOT_YOURS = "sender_not_yours"
+    LOGIN_REQUIRED = "login_required"
+    ENCRYPTION_REQUIRED = "encryption_required"
+    TOO_MANY_RECIPIENTS = "too_many_recipients"
+    MAILBOX_FULL = "mailbox_full"  # the recipient's quota, not the asker's
+    MAIL_LOOP = "mail_loop"
+    MALFORMED_MESSAGE = "malformed_message"
+    UNAUTHENTIC_MAIL = "unauthentic_mail"  # its domain's policy (DMARC) says: reject
+    MAIL_POLICY = "mail_policy"  # the operator's rules, junk
+    UNKNOWN_MAILBOX = "unknown_mailbox"
+    MAILBOX_IN_USE = "mailbox_in_use"  # the name is taken
+    BAD_MAILBOX_NAME = "bad_mailbox_name"
+    TOO_MANY_MAILBOXES = "too_many_mailboxes"
+    BAD_FLAG = "bad_flag"
+    MESSAGE_GONE = "message_gone"  # expunged meanwhile
     # vault
     VAULT_CLOSED = "vault_closed"
     BOX_DAMAGED = "box_damaged"
@@ -79,6 +103,8 @@ class Unready(enum.Enum):
     DATABASE_AWAY = "database_away"
     STOPPING = "stopping"
     TIMEOUT = "timeout"
+    GREYLISTED = "greylisted"
+    DNS_AWAY = "dns_away"
 
 
 class Refused(Exception):

@@ -24,7 +24,7 @@ from kerwen.rooms import push_rules
 from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.auth import CREATE, POWER_LEVELS, auth_types, check_auth
 from kerwen.rooms.build import build_event
-from kerwen.rooms.event import Event, StateKey, stripped_format
+from kerwen.rooms.event import Event, StateKey, is_user_id, stripped_format
 from kerwen.rooms.power import PowerLevels
 from kerwen.rooms.push_rules import EventFacts
 from kerwen.rooms.store import events, heads, marks, members, state, users
@@ -80,9 +80,10 @@ class Append:
         first = await self.db.take_id("event", count)
         return iter(range(first, first + count))
 
-    def room(self, room_id: str, count: int = 1) -> Writing:
-        """A transaction that says at most `count` events in a room."""
-        return Writing(self, room_id, count)
+    def room(self, room_id: str, count: int = 1, about: str | None = None) -> Writing:
+        """A transaction that says at most `count` events in a room. `about`: the user of a
+        member event, whom this server need not have met."""
+        return Writing(self, room_id, count, about)
 
     async def open(self, tx: Tx, room_no: int, numbers: Iterator[int]) -> RoomWriter:
         """Locks a room. Refuses (`UNKNOWN_ROOM`) one that does not exist."""
@@ -108,9 +109,12 @@ class Append:
 class Writing:
     """`Append.room`: opens the transaction and the room, finishes or fails both."""
 
-    __slots__ = ("_append", "_count", "_room", "_room_id", "_writing")
+    __slots__ = ("_about", "_append", "_count", "_room", "_room_id", "_writing")
 
-    def __init__(self, append: Append, room_id: str, count: int) -> None:
+    def __init__(
+        self, append: Append, room_id: str, count: int, about: str | None = None
+    ) -> None:
+        self._about = about
         self._append = append
         self._room_id = room_id
         self._count = count
@@ -119,6 +123,7 @@ class Writing:
     async def __aenter__(self) -> RoomWriter:
         append = self._append
         numbers = await append.numbers(self._count)
+        fresh_user = 0 if self._about is None else await self._stranger(self._about)
         self._writing = append.db.write()
         tx = await self._writing.__aenter__()
         try:
@@ -126,10 +131,20 @@ class Writing:
             if room_no is None:
                 raise Refused(Reason.UNKNOWN_ROOM, "There is no such room")
             self._room = await append.open(tx, room_no, numbers)
+            self._room.fresh_user = fresh_user
         except BaseException as error:
             await self._writing.__aexit__(type(error), error, error.__traceback__)
             raise
         return self._room
+
+    async def _stranger(self, user_id: str) -> int:
+        """A number for a user whom this server never met; 0 for others."""
+        if not is_user_id(user_id):
+            raise Refused(Reason.INVALID_PARAM, "That is no user id")
+        append = self._append
+        async with append.db.read() as snap:
+            known = await append.names.user(snap, user_id)
+        return 0 if known is not None else await append.db.take_id("user")
 
     async def __aexit__(
         self,
@@ -158,6 +173,7 @@ class RoomWriter:
         self._numbers = numbers
         self.view = view
         self.said: list[Stored] = []
+        self.fresh_user = 0  # for the user of a member event, if nobody met them yet
 
     @property
     def head(self) -> Head:
@@ -177,10 +193,7 @@ class RoomWriter:
 
         State that says what is so already gives the event that said it, and nothing new.
         """
-        if draft.state_key is not None:
-            same = await self._already_so(draft)
-            if same is not None:
-                return same
+        same = await self._already_so(draft) if draft.state_key is not None else None
         version = self.view.version
         keys = auth_types(version, draft.type, draft.sender, draft.state_key, draft.content)
         allowed_by = await self.auth_state(keys)
@@ -201,6 +214,8 @@ class RoomWriter:
             redacts=draft.redacts,
         )
         check_auth(event, allowed_by, version)
+        if same is not None:
+            return same
         return await self.put(event, draft.sender_no, draft)
 
     async def _already_so(self, draft: Draft) -> Stored | None:
@@ -295,6 +310,8 @@ class RoomWriter:
     ) -> dict[str, int]:
         assert event.state_key is not None
         user_no = await users.user_no(self._tx, event.state_key)
+        if user_no is None and self.fresh_user:
+            user_no = await users.add_user(self._tx, event.state_key, self.fresh_user)
         if user_no is None:
             raise Refused(Reason.NOT_FOUND, "There is no such user")
         now, before = event.membership or "leave", (old.membership if old else None) or "leave"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from kerwen.accounts import account_data_store as account_data
 from kerwen.accounts import profile_store
 from kerwen.base.errors import Reason, Refused
 from kerwen.rooms.actions.append import Append, Draft, RoomWriter
@@ -14,6 +17,8 @@ from kerwen.rooms.store import aliases, members
 from kerwen.rooms.store.users import room_ids
 from kerwen.storage.database import Kind, Snap
 
+# what a join says and a later change of the name need not repeat
+_OF_THE_JOIN = ("reason", "join_authorised_via_users_server", "third_party_invite")
 _ALLOWED_ROOMS_MAX = 100  # rooms of a restricted join rule that are looked at
 
 
@@ -53,6 +58,7 @@ class Membership:
         target_no = await self._append.names.user(room.tx, target)
         if target_no is None:
             raise Refused(Reason.NOT_FOUND, "There is no such user")
+        await check_invitable(room.tx, target_no)
         now = await room.view.state_event(room.tx, "m.room.member", target)
         if now is not None and now.membership == "join":
             raise Refused(Reason.FORBIDDEN, "They are in the room already")
@@ -103,9 +109,7 @@ class Membership:
 
         `only_from`: the memberships from which the deed makes sense; others are refused.
         """
-        async with self._append.room(room_id) as room:
-            if await self._append.names.user(room.tx, target) is None:
-                raise Refused(Reason.NOT_FOUND, "There is no such user")
+        async with self._append.room(room_id, about=target) as room:
             now = await room.view.state_event(room.tx, "m.room.member", target)
             before = now.membership if now is not None else None
             if only_from is not None and before not in only_from:
@@ -125,7 +129,10 @@ class Membership:
             if room_no is None:
                 raise Refused(Reason.UNKNOWN_ROOM, "There is no such room")
             if not await members.forget(tx, room_no, user_no):
-                raise Refused(Reason.FORBIDDEN, "Leave the room before you forget it")
+                member = await members.member(tx, room_no, user_no)
+                if member is None:
+                    raise Refused(Reason.FORBIDDEN, "You were never in this room")
+                raise Refused(Reason.STILL_JOINED, "Leave the room before you forget it")
             tx.change(Kind.ACCOUNT, user_no)
 
     async def refresh_profile(self, who: tuple[str, int]) -> None:
@@ -158,6 +165,8 @@ class Membership:
                 return
             name, avatar = await shown_profile(room.tx, who[1])
             content = {**now.content, "displayname": name, "avatar_url": avatar}
+            for field in _OF_THE_JOIN:
+                content.pop(field, None)
             content = {k: v for k, v in content.items() if v is not None}
             await room.add(_member(who, who[0], content))
 
@@ -238,6 +247,24 @@ def _bare(membership: str, reason: str | None) -> dict[str, Any]:
         "membership": membership,
         "reason": reason,
     }
+
+
+class _InviteConfig(msgspec.Struct):
+    default_action: object = None
+
+
+async def check_invitable(snap: Snap, user_no: int) -> None:
+    """Refuses (`INVITE_BLOCKED`) to invite somebody who wants no invites."""
+    if await blocks_invites(snap, user_no):
+        raise Refused(Reason.INVITE_BLOCKED, "They accept no invites")
+
+
+async def blocks_invites(snap: Snap, user_no: int) -> bool:
+    """Whether somebody wants no invites (CS #invite-permission)."""
+    stored = await account_data.get_global(snap, user_no, "m.invite_permission_config")
+    if stored is None:
+        return False
+    return msgspec.json.decode(stored, type=_InviteConfig).default_action == "block"
 
 
 async def shown_profile(snap: Snap, user_no: int) -> tuple[str | None, str | None]:

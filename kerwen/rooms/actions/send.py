@@ -6,6 +6,7 @@ from typing import Any
 
 from kerwen.base.errors import Reason, Refused
 from kerwen.rooms.actions.append import Append, Draft, RoomWriter
+from kerwen.rooms.actions.membership import check_invitable
 from kerwen.rooms.auth import POWER_LEVELS
 from kerwen.rooms.event import Event, redact_event
 from kerwen.rooms.power import PowerLevels
@@ -56,11 +57,20 @@ class Send:
     ) -> str:
         """Sets a piece of state (CS #put-state)."""
         user_id, user_no, _ = who
-        async with self._append.room(room_id) as room:
+        about = state_key if event_type == "m.room.member" else None
+        async with self._append.room(room_id, about=about) as room:
             if event_type == "m.room.canonical_alias":
                 await self._check_aliases(room, content)
+            elif about is not None and content.get("membership") == "invite":
+                await self._check_invite(room, about)
             draft = Draft(user_id, user_no, event_type, content, state_key=state_key, ts=ts)
             return (await room.add(draft)).event_id
+
+    async def _check_invite(self, room: RoomWriter, user_id: str) -> None:
+        user_no = await self._append.names.user(room.tx, user_id)
+        if user_no is None:
+            raise Refused(Reason.NOT_FOUND, "There is no such user")
+        await check_invitable(room.tx, user_no)
 
     async def _check_aliases(self, room: RoomWriter, content: dict[str, Any]) -> None:
         """New aliases in the event must point here (CS #mroomcanonical_alias)."""

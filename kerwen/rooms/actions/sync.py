@@ -26,6 +26,7 @@ from kerwen.keys.store import (
     signature_changes,
     to_device,
 )
+from kerwen.rooms.actions.membership import blocks_invites
 from kerwen.rooms.actions.sync_rooms import Asker, RoomSync, Window
 from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.filters import Filter
@@ -258,6 +259,8 @@ class Sync:
             return
         if place.membership == "invite":
             if me.ignored and _inviter(member.stripped, me.user_id) in me.ignored:
+                return
+            if await blocks_invites(snap, me.user_no):
                 return
             block = b'{"invite_state":{"events":%b}}' % member.stripped
             blocks.invite.append((place.room_id, block))
