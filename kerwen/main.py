@@ -84,7 +84,8 @@ async def build(config: Config) -> House:
     house: House
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
     areas: Sequence[routes.Area] = [health, *messenger.areas]
-    http = HttpServer(App(routes.gather(areas), messenger.accounts.authenticate, limiter))
+    app = App(routes.gather(areas), messenger.accounts.authenticate, limiter)
+    http = HttpServer(app, proxies=config.proxies)
     house = House(
         config=config,
         database=database,

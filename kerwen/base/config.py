@@ -109,6 +109,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         str | None,
         Meta(description="A PEM file with authorities to trust as well for outgoing TLS."),
     ] = None
+    proxies: Annotated[
+        list[str],
+        Meta(
+            description="The address of a proxy in front of us: from it, the last address of"
+            " `X-Forwarded-For` counts as the caller's. As a flag it may be repeated."
+        ),
+    ] = []
     app_service: Annotated[
         list[str],
         Meta(description="The registration file of an application service; may be repeated."),
@@ -296,11 +303,20 @@ def _check(config: Config) -> None:
     for kind in config.listen:
         if kind not in PORTS:
             raise BadConfig(f"there is no listener {kind}; there are: {', '.join(PORTS)}")
+    for address in config.proxies:
+        _check_address(address)
     for name in ("tls_cert", "tls_key", "ca", "hosts"):
         _check_file(name, getattr(config, name))
     for path in config.app_service:
         _check_file("app_service", path)
     config.listeners()  # says what is no place
+
+
+def _check_address(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise BadConfig(f"proxies: {text!r} is no network address") from None
 
 
 def _check_file(name: str, path: str | None) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from email.utils import formatdate
 from typing import Any, Final, Protocol
 
@@ -69,9 +70,14 @@ class HttpServer:
     """
 
     def __init__(
-        self, app: Application, *, connections_max: int = limits.HTTP_CONNECTIONS_MAX
+        self,
+        app: Application,
+        *,
+        connections_max: int = limits.HTTP_CONNECTIONS_MAX,
+        proxies: Iterable[str] = (),
     ) -> None:
         self.app = app
+        self.proxies = frozenset(proxies)
         self.connections: set[HttpProtocol] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -249,7 +255,7 @@ class HttpProtocol(asyncio.Protocol):
             "type": "http",
             "method": _METHODS.get(method) or method.decode("latin-1"),
             "headers": self._headers,
-            "client": self._client,
+            "client": self._client if not self._server.proxies else self._caller(),
         }
         scope["raw_path"], scope["query_string"] = _split(self._url)
         modern = parser.get_http_version() != "1.0"
@@ -282,6 +288,16 @@ class HttpProtocol(asyncio.Protocol):
         if newest is self._running and self._writable is None:
             self._deadline = 0.0
         newest.end_body()
+
+    def _caller(self) -> tuple[str, int] | None:
+        """Who asks: the peer, or whom a proxy that we know asks for."""
+        peer: tuple[str, int] | None = self._client
+        if peer is None or peer[0] not in self._server.proxies:
+            return peer
+        for name, value in reversed(self._headers or ()):
+            if name == b"x-forwarded-for":
+                return value.rpartition(b",")[2].strip().decode("latin-1")[:64], 0
+        return peer
 
     # --- what the exchange calls
 

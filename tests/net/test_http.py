@@ -424,6 +424,25 @@ async def test_one_connection_too_many() -> None:
         assert b"/?ok" in await scene.ask(b"GET /?ok HTTP/1.1\r\n" + CLOSE)
 
 
+@pytest.mark.parametrize(
+    ("proxies", "told", "caller"),
+    [
+        ((), b"X-Forwarded-For: 192.0.2.1", "127.0.0.1"),
+        (("127.0.0.1",), b"X-Forwarded-For: 192.0.2.1", "192.0.2.1"),
+        (("127.0.0.1",), b"x-forwarded-for: 10.9.9.9, 2001:db8::1", "2001:db8::1"),
+        (("127.0.0.1",), b"x-forwarded-for: lie\r\nx-forwarded-for: 192.0.2.2", "192.0.2.2"),
+        (("127.0.0.1",), b"x: y", "127.0.0.1"),
+        (("10.0.0.1",), b"X-Forwarded-For: 192.0.2.1", "127.0.0.1"),
+    ],
+)
+async def test_who_calls_through_a_proxy(
+    scene: Scene, proxies: tuple[str, ...], told: bytes, caller: str
+) -> None:
+    scene.server.proxies = frozenset(proxies)
+    await scene.ask(b"GET / HTTP/1.1\r\n" + told + b"\r\n" + CLOSE)
+    assert scene.seen[0]["client"][0] == caller
+
+
 async def test_a_bug_is_no_silence_and_tells_nothing(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
