@@ -77,13 +77,20 @@ class Answer:
 class House:
     """A messenger on a database. `bugs` are the answers that no client may ever get."""
 
-    def __init__(self, db: Database, feed: Feed, folder: Path, clock: Time | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        feed: Feed,
+        folder: Path,
+        clock: Time | None = None,
+        **settings: Any,
+    ) -> None:
         self.db = db
         self.feed = feed
         self.folder = folder
         self.clock = clock or Time()
         (folder / "keys").mkdir(exist_ok=True)
-        config = Config(dev=True, cheap_passwords=True, data=str(folder), domain=DOMAIN)
+        config = Config(dev=True, cheap_passwords=True, data=str(folder), domain=DOMAIN, **settings)
         blobs = FileBlobs(folder / "blobs")
         self.messenger = build_messenger(config, db, feed, blobs, self.clock)
         self.router = routes.gather(self.messenger.areas)
@@ -121,11 +128,18 @@ class House:
         return [await self.person(name) for name in names]
 
     async def call(
-        self, token: str | None, method: str, path: str, body: Any = None, query: str = ""
+        self,
+        token: str | None,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: str = "",
+        kind: str = "application/json",
     ) -> Answer:
         """One request; `path` percent-encoded already. `body`: bytes as they are, else JSON."""
         raw = b"" if body is None else body if isinstance(body, bytes) else _json(body)
         headers = [(b"authorization", b"Bearer " + token.encode())] if token else []
+        headers.append((b"content-type", kind.encode()))
         scope = {
             "type": "http",
             "method": method,
@@ -320,11 +334,11 @@ async def parked(house: House, count: int = 1) -> None:
     raise AssertionError(f"{house.messenger.sync.parked} syncs wait, not {count}")
 
 
-def sqlite_house(folder: Path, template: Path) -> House:
+def sqlite_house(folder: Path, template: Path, **settings: Any) -> House:
     """A house on a new SQLite file, in strict mode."""
     shutil.copyfile(template, folder / "kerwen.db")
     feed = Feed()
-    return House(SqliteDatabase(folder / "kerwen.db", feed, strict=True), feed, folder)
+    return House(SqliteDatabase(folder / "kerwen.db", feed, strict=True), feed, folder, **settings)
 
 
 def bodies(events: list[Json]) -> list[str]:
