@@ -23,7 +23,7 @@ from kerwen.api.admin_socket import AdminSocket, Deed
 from kerwen.api.health import Health
 from kerwen.api.http import App
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
-from kerwen.base.config import BadConfig, Config, Listen, recorded_domain
+from kerwen.base.config import SERVED_KINDS, BadConfig, Config, Listen, recorded_domain
 from kerwen.base.memory import reuse_buffers
 from kerwen.base.metrics import Metrics, Number, Value
 from kerwen.media.actions.quota import Quota
@@ -93,7 +93,7 @@ async def build(config: Config) -> House:
         metrics=metrics,
         http=http,
         listeners=Listeners(),
-        factories=dict.fromkeys(("http", "https", "federation"), http.protocol),
+        factories=dict.fromkeys(SERVED_KINDS, http.protocol),
     )
     quota = Quota(database, MediaRules())
     house.deeds["ping"] = _pong
@@ -156,7 +156,7 @@ async def _serve(config: Config, told: Callable[[House], None]) -> None:
     house = await build(config)
     door = AdminSocket(config.data_path, house.deeds)
     try:
-        wanted = config.listeners()
+        wanted = tuple(w for w in config.listeners() if w.kind in house.factories)
         house.http.start()
         await house.listeners.start(wanted, house.factories, _server_tls(config, wanted))
         await door.start()

@@ -30,6 +30,7 @@ PORTS: Final = {
 
 CHAT_KINDS: Final = frozenset({"http", "https", "federation"})
 MAIL_KINDS: Final = frozenset(PORTS) - CHAT_KINDS
+SERVED_KINDS: Final = CHAT_KINDS  # mail's listeners may be named already, but nobody opens them
 TLS_KINDS: Final = frozenset({"https", "federation", "submissions", "imaps"})
 
 DEV_DOMAIN: Final = "kerwen.test"
@@ -327,6 +328,8 @@ def _check_file(name: str, path: str | None) -> None:
 def _check_listeners(config: Config) -> None:
     taken: dict[tuple[str, int], str] = {}
     for listen in config.listeners():
+        if listen.kind not in SERVED_KINDS:
+            continue
         if listen.tls and not config.dev and config.tls_cert is None:
             raise BadConfig(
                 f"{listen.kind} needs tls_cert and tls_key"

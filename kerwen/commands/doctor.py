@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from kerwen.api import admin_socket
-from kerwen.base.config import Config
+from kerwen.base.config import SERVED_KINDS, Config
 
 _ROOM_BAD: Final = 256 << 20
 _ROOM_POOR: Final = 2 << 30
@@ -104,7 +104,7 @@ def _ports(config: Config) -> Iterator[Finding]:
         yield Finding("good", "ports", "the server runs")
         return
     for listen in config.listeners():
-        if listen.kind not in ("http", "https", "federation"):
+        if listen.kind not in SERVED_KINDS:
             continue
         family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
         with socket.socket(family) as probe:
@@ -119,7 +119,8 @@ def _ports(config: Config) -> Iterator[Finding]:
 
 def _certificate(config: Config) -> Iterator[Finding]:
     if config.tls_cert is None or config.tls_key is None:
-        if not config.dev and any(listen.tls for listen in config.listeners()):
+        served = [w for w in config.listeners() if w.kind in SERVED_KINDS]
+        if not config.dev and any(listen.tls for listen in served):
             yield Finding("bad", "certificate", "there is none: give tls_cert and tls_key")
         return
     from cryptography import x509

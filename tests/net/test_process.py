@@ -95,6 +95,14 @@ def test_a_taken_port_is_told(server: Server, tmp_path: Path) -> None:
     assert f"cannot listen on {where}" in done.stderr
 
 
+def test_behind_a_proxy_no_certificate_is_needed(tmp_path: Path, server: Server) -> None:
+    taken = f"http=127.0.0.1:{server.port_base + 80}"  # so that it ends by itself
+    flags = ["--listen", taken, "--listen", "https=off", "--listen", "federation=off"]
+    done = serve("--domain", "a.test", "--data", str(tmp_path), *flags)
+    assert f"cannot listen on {taken}" in done.stderr
+    assert not (tmp_path / "dev-ca.pem").exists()
+
+
 def test_metrics_are_for_this_machine(server: Server) -> None:
     with urllib.request.urlopen(f"{server.url}/_kerwen/metrics") as answer:
         text = answer.read().decode()
