@@ -50,6 +50,8 @@ class Draft(msgspec.Struct, gc=False):
     ts: int | None = None
     device_no: int | None = None
     txn_id: str | None = None
+    endpoint: str = ""  # the transaction id is good for one event there
+    marked: bool = False  # it changes what earlier events mean to members
 
 
 class Append:
@@ -234,6 +236,8 @@ class RoomWriter:
         facts = await self._facts(event)
         everyone = push_rules.for_everyone(facts)
         relates_to, rel_type, thread = relation_of(event)
+        if relates_to is not None and thread is None:
+            thread = await self._thread_of(relates_to)
         stored = Stored(
             next(self._numbers),
             room_no,
@@ -262,7 +266,8 @@ class RoomWriter:
         }
         if event.state_key is not None:
             moved |= await self._put_state(event, stored)
-        if await self._mark(stored, facts, everyone, sender_no):
+        marked = await self._mark(stored, facts, everyone, sender_no)
+        if marked or (draft is not None and draft.marked):
             stored.flags |= MARKED
             moved["marked"] = stored.seq
         if thread is not None:
@@ -270,13 +275,25 @@ class RoomWriter:
         events.add_event(tx, event, stored, relates_to=relates_to, rel_type=rel_type)
         if draft is not None and draft.txn_id is not None and draft.device_no is not None:
             events.note_sent(
-                tx, draft.device_no, room_no, "e", draft.txn_id, event.event_id, stored.ts
+                tx,
+                draft.device_no,
+                room_no,
+                draft.endpoint,
+                draft.txn_id,
+                event.event_id,
+                stored.ts,
             )
-        members.mark_read(tx, room_no, sender_no, stored.seq, stored.loud)
+        if thread is None:
+            members.mark_read(tx, room_no, sender_no, stored.seq, stored.loud)
         self.view.head = msgspec.structs.replace(head, **moved)
         tx.change(Kind.EVENT, room_no, stored.seq)
         self.said.append(stored)
         return stored
+
+    async def _thread_of(self, event_id: str) -> str | None:
+        """The thread of an event that another one relates to (CS #threaded-read-receipts)."""
+        found = await events.parent(self._tx, event_id)
+        return found.thread if found is not None and found.room_no == self.room_no else None
 
     async def _put_state(self, event: Event, stored: Stored) -> dict[str, int]:
         head, key = self.view.head, event.key
@@ -378,7 +395,7 @@ class RoomWriter:
         tx, room_no, thread = self._tx, stored.room_no, stored.thread or ""
         marked = everyone.highlight
         if everyone.highlight:
-            marks.add_mark(tx, room_no, marks.EVERYONE, stored.seq, 0, True, thread)
+            marks.add_mark(tx, room_no, marks.EVERYONE, stored.seq, 0, 1, thread)
         named = push_rules.singled_out(facts.event)[:_MENTIONS_MAX]
         people = set(await self._with_own_rules())
         if named:
@@ -391,10 +408,9 @@ class RoomWriter:
             rules = await self._append.rulebook.within(tx, user_no)
             outcome = push_rules.evaluate(rules.compiled, facts, member.name or "")
             notify = int(outcome.notify) - int(everyone.notify)
-            if notify or outcome.highlight:
-                marks.add_mark(
-                    tx, room_no, user_no, stored.seq, notify, outcome.highlight, thread
-                )
+            highlight = int(outcome.highlight) - int(everyone.highlight)
+            if notify or highlight:
+                marks.add_mark(tx, room_no, user_no, stored.seq, notify, highlight, thread)
                 marked = True
         return marked
 

@@ -68,6 +68,8 @@ class MarkRead:
             return False  # an event we do not have: nothing to mark, and no error
         _, seq, loud = where
         place = "" if thread is None else thread
+        if thread is not None:
+            await self._check_thread(tx, event_id, thread)
         before = await receipts.receipt_seq(tx, room_no, user_no, receipt_type, place)
         if before is not None and before >= seq:
             return False
@@ -83,8 +85,20 @@ class MarkRead:
         )
         if place in ("", "main"):
             members.mark_read(tx, room_no, user_no, seq, loud)
-            marks.clear_marks(tx, room_no, user_no, seq)
+        cleared = {"": "*", "main": ""}.get(place, place)
+        marks.clear_marks(tx, room_no, user_no, seq, cleared)
         return True
+
+    async def _check_thread(self, tx: Tx, event_id: str, thread: str) -> None:
+        """Refuses (`INVALID_PARAM`) a receipt in a thread to which the event does not belong."""
+        found = await events.parent(tx, event_id)
+        assert found is not None
+        if thread == "main":
+            fits = found.thread is None
+        else:  # a thread's root, and what relates to it, may be read there too
+            fits = thread in (found.thread, event_id, found.relates_to)
+        if not fits:
+            raise Refused(Reason.INVALID_PARAM, "The event is not in that thread")
 
     async def _fully_read(self, tx: Tx, user_no: int, room_no: int, event_id: str) -> None:
         await account_data.lock(tx, user_no)

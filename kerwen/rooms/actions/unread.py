@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from kerwen.rooms.store import events, marks, receipts
+from kerwen.rooms.store.events import LOUD
 from kerwen.rooms.store.receipts import Standing
 from kerwen.storage.database import Snap
 
@@ -29,61 +30,70 @@ async def unread(
     snap: Snap, place: Standing, user_no: int, user_id: str, *, threads: bool
 ) -> Unread:
     """Unread counts (CS #receiving-notifications). With `threads`, those in threads apart."""
-    if place.read_seq >= place.head and not threads:
+    if place.read_seq >= place.head and not place.threaded:
         return NOTHING
-    loud = place.loud - place.read_loud
-    notify = max(loud, 0)
-    highlight = 0
-    own: dict[str, list[int]] = {}
-    reads = None
-    marked = place.marked > place.read_seq
-    for _, seq, more, high, thread in (
-        await marks.marks_since(snap, place.room_no, user_no, place.read_seq) if marked else ()
-    ):
-        if thread:
-            if reads is None:
-                reads = await receipts.thread_reads(snap, place.room_no, user_no)
-            if seq > _read(reads, thread):
-                counts = own.setdefault(thread, [0, 0])
-                counts[0] += more
-                counts[1] += high
-        else:
-            notify += more
-            highlight += high
-    in_threads, loud_threaded = await _threads(snap, place, user_no, user_id, own, reads)
-    notify = max(notify - loud_threaded, 0)
-    if threads:
-        return Unread(notify, highlight, in_threads)
-    notify += sum(n for n, _ in in_threads.values())
-    highlight += sum(h for _, h in in_threads.values())
-    return Unread(notify, highlight, {})
-
-
-async def _threads(
-    snap: Snap,
-    place: Standing,
-    user_no: int,
-    user_id: str,
-    own: dict[str, list[int]],
-    reads: dict[str, int] | None,
-) -> tuple[dict[str, tuple[int, int]], int]:
-    """Counts by thread, and how many loud events after the read place are in threads."""
-    since = place.read_seq
-    threaded = (
-        await events.loud_threaded(snap, place.room_no, since, user_id)
-        if place.threaded > since
+    said = await _threads(snap, place, user_no) if place.threaded else _Threads({}, [])
+    lowest = min(place.read_seq, said.unthreaded) if place.threaded else place.read_seq
+    found = (
+        await marks.marks_since(snap, place.room_no, user_no, lowest)
+        if place.marked > lowest
         else []
     )
-    if not threaded and not own:
-        return {}, 0
-    if reads is None:
-        reads = await receipts.thread_reads(snap, place.room_no, user_no)
-    for thread, seq in threaded:
-        if seq > _read(reads, thread):
-            own.setdefault(thread, [0, 0])[0] += 1
-    counted = {t: (max(n, 0), h) for t, (n, h) in own.items() if n > 0 or h > 0}
-    return counted, len(threaded)
+    # the main timeline: a subtraction
+    outside = sum(1 for _, seq, _, flags in said.events if flags & LOUD and seq > place.read_seq)
+    notify = max(place.loud - place.read_loud, 0) - outside
+    highlight = 0
+    for _, seq, more, high, thread in found:
+        if not thread and seq > place.read_seq:
+            notify += more
+            highlight += high
+    counts = said.counts(user_id, found)
+    if threads:
+        return Unread(max(notify, 0), max(highlight, 0), counts)
+    notify = max(notify, 0) + sum(n for n, _ in counts.values())
+    return Unread(notify, max(highlight, 0) + sum(h for _, h in counts.values()), {})
 
 
-def _read(reads: dict[str, int], thread: str) -> int:
-    return max(reads.get(thread, 0), reads.get("", 0))
+class _Threads:
+    """What was said in a room's threads that may be unread: (thread, seq, sender, flags), newest
+    first. `reads`: how far each thread was read, and the whole room ('')."""
+
+    __slots__ = ("events", "reads")
+
+    def __init__(self, reads: dict[str, int], said: list[tuple[str, int, str, int]]) -> None:
+        self.reads = reads
+        self.events = said
+
+    @property
+    def unthreaded(self) -> int:
+        return self.reads.get("", 0)
+
+    def counts(
+        self, user_id: str, found: list[tuple[int, int, int, int, str]]
+    ) -> dict[str, tuple[int, int]]:
+        """(notifications, highlights) of threads with anything unread. Who speaks has read."""
+        read: dict[str, int] = {}
+        for thread, seq, sender, _ in self.events:
+            known = read.setdefault(thread, max(self.reads.get(thread, 0), self.unthreaded))
+            if sender == user_id and seq > known:
+                read[thread] = seq
+        counts: dict[str, list[int]] = {thread: [0, 0] for thread in read}
+        unread = set()
+        for thread, seq, _, flags in self.events:
+            if seq > read[thread]:
+                unread.add(seq)
+                counts[thread][0] += bool(flags & LOUD)
+        for _, seq, more, high, thread in found:
+            if seq in unread and thread in counts:
+                counts[thread][0] += more
+                counts[thread][1] += high
+        return {t: (max(n, 0), max(h, 0)) for t, (n, h) in counts.items() if n > 0 or h > 0}
+
+
+async def _threads(snap: Snap, place: Standing, user_no: int) -> _Threads:
+    reads = await receipts.thread_reads(snap, place.room_no, user_no)
+    unthreaded = reads.get("", 0)
+    if place.threaded <= unthreaded:
+        return _Threads(reads, [])
+    said = await events.threaded_since(snap, place.room_no, unthreaded, place.joined_pos)
+    return _Threads(reads, said)

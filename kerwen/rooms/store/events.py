@@ -68,6 +68,13 @@ _FORWARD = sql(
 _BY_ID = sql(f"select {_SHOWN} from events e where e.event_id = :event_id")
 _BY_IDS = sql(f"select {_SHOWN} from events e where e.event_id {{in_texts:ids}}")
 _BY_NOS = sql(f"select {_SHOWN} from events e where e.event_no {{in_ints:nos}}")
+_PARENT = sql(
+    "select room_no, rel_type, thread, relates_to from events where event_id = :event_id"
+)
+_ANNOTATIONS = sql(
+    f"select {_SHOWN} from events e where e.relates_to = :event_id"
+    " and e.rel_type = 'm.annotation' and e.sender = :sender and e.type = :type limit 1000"
+)
 _WHERE = sql("select room_no, seq, loud from events where event_id = :event_id")
 _LOUD_AT = sql(
     "select loud from events where room_no = :room_no and seq <= :seq order by seq desc limit 1"
@@ -80,7 +87,7 @@ _PDU_BY_ID = sql(
 )
 _REDACT = sql(
     "update events set client = :client, rest = :rest, cut = :cut, redacted_by = :redacted_by,"
-    " relates_to = null, rel_type = null, unsigned_json = :unsigned_json"
+    " relates_to = null, rel_type = null, thread = null, unsigned_json = :unsigned_json"
     " where event_no = :event_no"
 )
 _SENT = sql(
@@ -100,8 +107,8 @@ _AT_TS_BACKWARD = sql(
     " order by ts desc, seq desc limit 1"
 )
 _THREADS_SINCE = sql(
-    "select e.thread, e.seq from events e where e.room_no = :room_no and e.thread is not null"
-    " and e.seq > :since and (e.flags & 4) = 4 and e.sender <> :user_id"
+    "select e.thread, e.seq, e.sender, e.flags from events e where e.room_no = :room_no"
+    " and e.thread is not null and e.seq > :since and e.pos >= :joined_pos"
     " order by e.seq desc limit 1000"
 )
 
@@ -309,9 +316,33 @@ async def nearest(snap: Snap, room_no: int, ts: int, forwards: bool) -> tuple[st
     return (row[0], row[1]) if row else None
 
 
-async def loud_threaded(
-    snap: Snap, room_no: int, since: int, user_id: str
-) -> list[tuple[str, int]]:
-    """(thread root, seq) of loud events in threads after a place, others' ones; 1,000 at most."""
-    rows = await snap.all(_THREADS_SINCE, room_no=room_no, since=since, user_id=user_id)
-    return [(row[0], row[1]) for row in rows]
+async def threaded_since(
+    snap: Snap, room_no: int, since: int, joined_pos: int
+) -> list[tuple[str, int, str, int]]:
+    """(thread root, seq, sender, flags) of events in threads after a place and not before a
+    position; the newest 1,000, newest first."""
+    rows = await snap.all(_THREADS_SINCE, room_no=room_no, since=since, joined_pos=joined_pos)
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+class Parent(msgspec.Struct, gc=False):
+    """What a relation must know of the event it points to."""
+
+    room_no: int
+    rel_type: str | None
+    thread: str | None
+    relates_to: str | None
+
+
+async def parent(snap: Snap, event_id: str) -> Parent | None:
+    """The event that another one relates to."""
+    row = await snap.one(_PARENT, event_id=event_id)
+    return Parent(*row) if row else None
+
+
+async def annotations(
+    snap: Snap, event_id: str, sender: str, event_type: str
+) -> list[Stored]:
+    """Somebody's annotations of an event, of one type; 1,000 at most."""
+    rows = await snap.all(_ANNOTATIONS, event_id=event_id, sender=sender, type=event_type)
+    return [Stored(*row) for row in rows]

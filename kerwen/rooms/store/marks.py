@@ -17,22 +17,23 @@ _SINCE = sql(
 )
 _CLEAR = sql(
     "delete from push_marks where user_no = :user_no and room_no = :room_no and seq <= :upto"
-    " and thread = ''"
+    " and (thread = :thread or :thread = '*')"
 )
 _DROP = sql("delete from push_marks where room_no = :room_no and seq = :seq")
 
 
 def add_mark(
-    tx: Tx, room_no: int, user_no: int, seq: int, notify: int, highlight: bool, thread: str
+    tx: Tx, room_no: int, user_no: int, seq: int, notify: int, highlight: int, thread: str
 ) -> None:
-    """Notes that an event notifies a member more (1) or less (-1) than everyone."""
+    """Notes that an event notifies, or highlights for, a member more (1) or less (-1) than
+    everyone."""
     tx.at_end(
         _ADD,
         room_no=room_no,
         user_no=user_no,
         seq=seq,
         notify=notify,
-        highlight=int(highlight),
+        highlight=highlight,
         thread=thread,
     )
 
@@ -45,9 +46,10 @@ async def marks_since(
     return [(r[0], r[1], r[2], r[3], r[4]) for r in rows]
 
 
-def clear_marks(tx: Tx, room_no: int, user_no: int, upto: int) -> None:
-    """Marks that were read are not needed any more."""
-    tx.at_end(_CLEAR, room_no=room_no, user_no=user_no, upto=upto)
+def clear_marks(tx: Tx, room_no: int, user_no: int, upto: int, thread: str) -> None:
+    """Marks that were read are not needed any more: those of a thread ('' for none), or all
+    ('*')."""
+    tx.at_end(_CLEAR, room_no=room_no, user_no=user_no, upto=upto, thread=thread)
 
 
 async def drop_marks(tx: Tx, room_no: int, seq: int) -> None:

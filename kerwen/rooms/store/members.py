@@ -104,6 +104,17 @@ _OWN_RULES = sql(
     "select user_no from members where room_no = :room_no and own_rules = 1"
     " and membership = 'join'"
 )
+_CLEAR_PROFILE = sql(
+    "update members set name = null, avatar = null where room_no = :room_no"
+    " and user_no = :user_no and event_no = :event_no"
+)
+_ASKED_IN = sql(
+    "select user_no, stripped from members where room_no = :room_no"
+    " and membership in ('invite', 'knock') and stripped is not null limit 1000"
+)
+_SET_STRIPPED = sql(
+    "update members set stripped = :stripped where room_no = :room_no and user_no = :user_no"
+)
 _FORGET = sql(
     "update members set forgotten = 1 where room_no = :room_no and user_no = :user_no"
     " and membership {in_texts:memberships}"
@@ -214,6 +225,21 @@ def set_member(
 def mark_read(tx: Tx, room_no: int, user_no: int, seq: int, loud: int) -> None:
     """Everything up to a place is read; never goes back."""
     tx.at_end(_READ, room_no=room_no, user_no=user_no, seq=seq, loud=loud)
+
+
+async def clear_profile(tx: Tx, room_no: int, user_no: int, event_no: int) -> None:
+    """A member event was redacted: if it is the current one, its name and picture go."""
+    await tx.run(_CLEAR_PROFILE, room_no=room_no, user_no=user_no, event_no=event_no)
+
+
+async def asked_in(snap: Snap, room_no: int) -> list[tuple[int, bytes]]:
+    """(user, stripped state) of the invited and of those who knock; 1,000 at most."""
+    return [(row[0], row[1]) for row in await snap.all(_ASKED_IN, room_no=room_no)]
+
+
+async def set_stripped(tx: Tx, room_no: int, user_no: int, stripped: bytes) -> None:
+    """Changes what somebody who is asked in is shown."""
+    await tx.run(_SET_STRIPPED, room_no=room_no, user_no=user_no, stripped=stripped)
 
 
 async def forget(tx: Tx, room_no: int, user_no: int) -> bool:

@@ -83,7 +83,9 @@ _NEXT = sql(
     "select event_no from room_state where room_no = :room_no and type = :type"
     " and state_key = :state_key and from_seq > :seq order by from_seq limit 1"
 )
-_FORGET_PREVIOUS = sql("update events set unsigned_json = null where event_no = :event_no")
+_SET_PREVIOUS = sql(
+    "update events set unsigned_json = :previous where event_no = :event_no"
+)
 _ADD_GROUP = sql(
     "insert into state_groups (group_no, room_no, prev, chain)"
     " values (:group_no, :room_no, :prev, :chain)"
@@ -230,10 +232,10 @@ async def add_group(
         )
 
 
-async def forget_previous(
-    tx: Tx, room_no: int, event_type: str, state_key: str, seq: int
+async def redact_previous(
+    tx: Tx, room_no: int, event_type: str, state_key: str, seq: int, previous: bytes
 ) -> None:
-    """A state event was redacted: the one that replaced it no longer tells its content."""
+    """A state event was redacted: the one that replaced it tells what is left of it."""
     row = await tx.one(_NEXT, room_no=room_no, type=event_type, state_key=state_key, seq=seq)
     if row is not None:
-        await tx.run(_FORGET_PREVIOUS, event_no=row[0])
+        await tx.run(_SET_PREVIOUS, event_no=row[0], previous=previous)
