@@ -36,6 +36,7 @@ from kerwen.api.client.receipts import ReceiptsApi
 from kerwen.api.client.room_events import RoomEventsApi
 from kerwen.api.client.room_keys import RoomKeysApi
 from kerwen.api.client.rooms import RoomsApi
+from kerwen.api.client.sliding_sync import SlidingSyncApi
 from kerwen.api.client.sync import SyncApi
 from kerwen.api.client.tags import TagsApi
 from kerwen.api.client.to_device import ToDeviceApi
@@ -73,11 +74,13 @@ from kerwen.rooms.actions.membership import Membership
 from kerwen.rooms.actions.read import Read
 from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.actions.send import Send
+from kerwen.rooms.actions.sliding_sync import SlidingSync
 from kerwen.rooms.actions.sync import Sync
 from kerwen.rooms.actions.sync_rooms import RoomSync
 from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.store import members
 from kerwen.rooms.store.names import Names
+from kerwen.rooms.store.sliding import drop_device as drop_connections
 from kerwen.rooms.store.users import user_ids
 from kerwen.rooms.store.view import RoomViews
 from kerwen.rooms.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
@@ -91,6 +94,7 @@ from kerwen.vault.store import Vaults
 _SWEEP_S = 30.0
 UNSTABLE = {
     "org.matrix.msc4222": True,  # state_after in /sync
+    "org.matrix.simplified_msc3575": True,  # sliding sync (MSC4186)
 }
 
 
@@ -102,6 +106,7 @@ class Messenger:
     areas: list[Area]
     wake: WakeIndex
     sync: Sync
+    sliding_sync: SlidingSync
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -145,7 +150,7 @@ def build_messenger(
         ),
         AccountHooks(
             device_id_taken=is_cross_signing_key,
-            on_device_removed=[on_device_removed, _drop_pushers],
+            on_device_removed=[on_device_removed, _drop_pushers, drop_connections],
             on_device_renamed=[on_device_renamed],
             on_deactivated=[_forget],
             after_deactivated=[membership.leave_all],
@@ -163,6 +168,8 @@ def build_messenger(
     key_counts = KeyCounts(db)
     feed.follow(key_counts.follow)
     sync = Sync(db, feed, wake, RoomSync(recent, clock), typing, key_counts, clock)
+    sliding_sync = SlidingSync(db, feed, wake, recent, typing, key_counts, clock)
+    feed.follow(sliding_sync.follow)
 
     async def profile_changed(account_no: int) -> None:
         async with db.read() as snap:
@@ -211,6 +218,7 @@ def build_messenger(
         RoomEventsApi(Send(append), read),
         ReceiptsApi(MarkRead(db, names, clock), typing, db, names),
         SyncApi(sync, filters),
+        SlidingSyncApi(sliding_sync),
         CallsApi(Turn(config.turn_uris, config.turn_secret or ""), clock=clock),
         PresenceApi(Presence(db, neighbours.visible, clock, shared=config.presence == "on")),
         AbsentApi(),
@@ -225,10 +233,18 @@ def build_messenger(
         while True:
             await asyncio.sleep(_SWEEP_S)
             wake.sweep(clock())
+            await sliding_sync.tidy()
             await accounts.tidy()
 
     return Messenger(
-        accounts, areas, wake, sync, [sync.stop], [sweep, lambda: run_cleaner(clean)], [close]
+        accounts,
+        areas,
+        wake,
+        sync,
+        sliding_sync,
+        [sync.stop, sliding_sync.stop],
+        [sweep, lambda: run_cleaner(clean)],
+        [close],
     )
 
 

@@ -51,6 +51,21 @@ TIMELINE_LIMIT_MAX = 1_000
 MESSAGES_LIMIT_MAX = 1_000
 TO_DEVICE_AT_ONCE = 100
 
+# sliding sync
+SLIDING_BODY_MAX = 256 * KIB
+SLIDING_LISTS_MAX = 100  # of one request; subscriptions too
+SLIDING_NAME_MAX = 255  # characters of a list's name, a type, a state key
+SLIDING_NAMES_MAX = 1_000  # of one filter or extension
+SLIDING_STATE_MAX = 200  # pairs of one required_state
+SLIDING_TIMELINE_MAX = 100  # events of a room in one answer
+SLIDING_CONNECTIONS_MAX = 16  # per device; the oldest go
+SLIDING_STATE_BYTES = 1 * MIB  # what is kept of one connection
+SLIDING_LIFE_MS = 30 * 24 * 3_600_000  # a connection that nobody uses
+SLIDING_KEPT = 20_000  # connections in memory
+SLIDING_KEPT_BYTES = 64 * MIB
+SLIDING_ROOMS_KEPT = 20_000  # rooms of which something is kept in memory
+SLIDING_ROOMS_BYTES = 48 * MIB  # their state and members
+
 # keys
 ONE_TIME_KEYS_MAX = 1_000  # per device and upload
 TO_DEVICE_TARGETS_MAX = 10_000  # per request
@@ -96,3 +111,27 @@ THUMBNAIL_MS_MAX = 15_000
 THUMBNAIL_IDLE_MS = 60_000
 THUMBNAILS_WAITING_MAX = 64
 THUMBNAILS_KEPT_MAX = 24  # per image
+
+# mail: what of a message is shown; its bytes are kept whole
+MESSAGE_BYTES_MAX = 50 * MIB
+MIME_DEPTH_MAX = 100  # deeper parts are one opaque part
+MIME_PARTS_MAX = 1_000
+MIME_BOUNDARY_MAX = 998
+MIME_WORK_MAX = 64 * MIB  # bytes looked at by nesting, above 8 times the message
+MIME_FALSE_BOUNDARIES_MAX = 10_000  # lines that only begin like a boundary, per message
+HEADER_SHOWN_MAX = 256 * KIB  # of one header
+FIELDS_SHOWN_MAX = 2_000
+FIELD_SHOWN_MAX = 64 * KIB
+ADDRESSES_SHOWN_MAX = 5_000  # of one field
+PARAMETERS_MAX = 100
+REFERENCES_MAX = 200  # of one message, for threads
+TEXT_READ_MAX = 1 * MIB  # of all text parts, for words
+TEXT_PARTS_MAX = 64
+WORDS_MAX = 20_000  # different ones of a message
+WORD_MAX = 64  # letters
+PREVIEW_MAX = 200  # characters (RFC 8970)
+KEYWORDS_MAX = 64  # flags of one message that are not the system's
+KEYWORD_MAX = 100  # letters of a flag
+SEARCH_DEPTH_MAX = 50
+SEARCH_KEYS_MAX = 1_000
+RECEIVED_MAX = 100  # hops (RFC 5321 §6.3)

@@ -1,0 +1,271 @@
+"""An account's rooms as sliding sync lists them, kept while the account is connected.
+
+What all members share of a room (when it was last active, its state) is in `Facts`; what is the
+account's own (membership, direct or not, tags, how far read) stands in its `Entry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from operator import attrgetter
+
+import orjson
+
+from kerwen.accounts import account_data_store as account_data
+from kerwen.rooms.actions.sliding_sync_facts import Facts, RoomFacts, stripped_facts
+from kerwen.rooms.actions.sync import ignored_users
+from kerwen.rooms.actions.visible import visible_events
+from kerwen.rooms.sliding import Filters
+from kerwen.rooms.sliding_state import direct_rooms
+from kerwen.rooms.store import receipts, sliding, users
+from kerwen.rooms.store.receipts import Standing
+from kerwen.storage.database import Change, Database, Kind, Snap
+from kerwen.storage.wake import WakeIndex, Watch
+
+_NO_TAGS: frozenset[str] = frozenset()
+_NONE: dict[int, frozenset[str]] = {}
+_by_activity = attrgetter("facts.activity", "room_no")
+
+
+class Entry:
+    """A room of an account. `read_pos`: where its own receipts changed last, as far as seen."""
+
+    __slots__ = (
+        "direct",
+        "facts",
+        "inviter",
+        "joined_pos",
+        "membership",
+        "pos",
+        "read_pos",
+        "room_id",
+        "room_no",
+        "seq",
+    )
+
+    def __init__(self, place: Standing, facts: Facts, inviter: str | None = None) -> None:
+        self.room_no = place.room_no
+        self.room_id = place.room_id
+        self.membership = place.membership
+        self.seq = place.seq
+        self.pos = place.pos
+        self.joined_pos = place.joined_pos
+        self.facts = facts
+        self.inviter = inviter
+        self.direct = False
+        self.read_pos = 0
+
+    @property
+    def encrypted(self) -> bool:
+        return self.facts.encrypted
+
+    @property
+    def room_type(self) -> str | None:
+        return self.facts.room_type
+
+    @property
+    def name(self) -> str | None:
+        return self.facts.name
+
+
+class Shelf:
+    """The rooms of one account, the most recently active first."""
+
+    __slots__ = ("_by_id", "direct_pos", "order", "pos", "rooms", "tags", "tags_pos", "watch")
+
+    def __init__(self, watch: Watch, entries: Iterable[Entry]) -> None:
+        self.watch = watch
+        self.pos = 0  # memberships are so as of here
+        self.direct_pos = -1  # likewise `direct`; tags
+        self.tags_pos = -1
+        self.tags = _NONE
+        self.rooms = {entry.room_no: entry for entry in entries}
+        self.order: list[Entry] = []
+        self._by_id: dict[str, Entry] | None = None
+
+    def set_direct(self, direct: AbstractSet[str], ignored: AbstractSet[str]) -> None:
+        """Which rooms are direct chats; whose invitations are not listed."""
+        for entry in self.rooms.values():
+            entry.direct = entry.room_id in direct
+        self.order = [e for e in self.rooms.values() if e.inviter not in ignored]
+        self._by_id = None
+
+    def sort(self) -> None:
+        """Brings the order up to date."""
+        self.order.sort(key=_by_activity, reverse=True)
+
+    def by_id(self, room_id: str) -> Entry | None:
+        """A listed room by its id."""
+        if self._by_id is None:
+            self._by_id = {entry.room_id: entry for entry in self.order}
+        return self._by_id.get(room_id)
+
+    def tags_of(self, entry: Entry) -> frozenset[str]:
+        """The tags of a room, once they were read."""
+        return self.tags.get(entry.room_no, _NO_TAGS)
+
+
+class Shelves:
+    """The shelves of connected accounts. Follows the feed."""
+
+    def __init__(self, db: Database, wake: WakeIndex, facts: RoomFacts) -> None:
+        self._db = db
+        self._wake = wake
+        self._facts = facts
+        self._shelves: dict[int, Shelf] = {}
+
+    def follow(self, pos: int, changes: Sequence[Change]) -> None:
+        """Told by the feed: how far somebody has read."""
+        for kind, room_no, account_no in changes:
+            if kind == Kind.RECEIPT:
+                shelf = self._shelves.get(account_no)
+                entry = shelf.rooms.get(room_no) if shelf is not None else None
+                if entry is not None:
+                    entry.read_pos = pos
+
+    def sweep(self) -> None:
+        """Drops the shelves of those who are not connected any more."""
+        for account_no, shelf in list(self._shelves.items()):
+            if self._wake.get(account_no) is not shelf.watch:
+                del self._shelves[account_no]
+
+    async def of(self, watch: Watch, user_id: str) -> tuple[Shelf, list[Standing]]:
+        """An account's shelf, in order; and its places, if they were read just now."""
+        shelf = self._shelves.get(watch.account_no)
+        places: list[Standing] = []
+        if shelf is None or shelf.watch is not watch or shelf.pos < watch.memberships:
+            shelf, places = await self._read(watch, user_id)
+        if shelf.direct_pos < watch.account_data or shelf.direct_pos < 0:
+            await self._read_direct(shelf)
+        shelf.sort()
+        return shelf, places
+
+    async def _read(self, watch: Watch, user_id: str) -> tuple[Shelf, list[Standing]]:
+        while True:
+            before = watch.memberships
+            async with self._db.read() as snap:
+                places = await sliding.places(snap, watch.account_no)
+                entries = await self._entries(snap, watch, user_id, places)
+            if before == watch.memberships:
+                break
+        self._wake.set_rooms(watch, [p.room_no for p in places if p.membership == "join"])
+        shelf = Shelf(watch, entries)
+        shelf.pos = before
+        old = self._shelves.get(watch.account_no)
+        if old is not None and old.watch is watch:
+            for entry in entries:
+                known = old.rooms.get(entry.room_no)
+                if known is not None:
+                    entry.read_pos = known.read_pos
+        if self._wake.get(watch.account_no) is watch:
+            self._shelves[watch.account_no] = shelf
+        return shelf, places
+
+    async def _entries(
+        self, snap: Snap, watch: Watch, user_id: str, places: Sequence[Standing]
+    ) -> list[Entry]:
+        joined = [place.room_no for place in places if place.membership == "join"]
+        facts = await self._facts.rooms(snap, joined)
+        entries = [Entry(p, facts[p.room_no]) for p in places if p.membership == "join"]
+        if len(joined) < len(places):
+            shown = await sliding.stripped(snap, watch.account_no)
+            for place in places:
+                body = shown.get(place.room_no)
+                if place.membership != "join" and body is not None:
+                    told = stripped_facts(place.room_no, place.pos, body)
+                    who = inviter(body, user_id) if place.membership == "invite" else None
+                    entries.append(Entry(place, told, who))
+        for place in await sliding.put_out(snap, watch.account_no, user_id):
+            sight = await visible_events(snap, place.room_no, user_id)
+            if sight.membership_at(place.seq - 1) == "join":  # else it is nothing to them
+                entries.append(Entry(place, gone_facts(place)))
+        return entries
+
+    async def _read_direct(self, shelf: Shelf) -> None:
+        """Which rooms are direct chats, and whom the account ignores."""
+        watch = shelf.watch
+        while True:
+            before = watch.account_data
+            async with self._db.read() as snap:
+                stored = await account_data.get_global(snap, watch.account_no, "m.direct")
+                watch.ignored = await ignored_users(snap, watch.account_no)
+            if before == watch.account_data:
+                break
+        content = orjson.loads(stored) if stored is not None else None
+        direct = direct_rooms(content) if isinstance(content, dict) else frozenset()
+        shelf.set_direct(direct, watch.ignored)
+        shelf.direct_pos = before
+
+    async def former(self, snap: Snap, user_no: int, user_id: str, room_id: str) -> Entry | None:
+        """A room in which somebody was once and is no more; None if they never were."""
+        room_no = await users.room_no(snap, room_id)
+        place = await receipts.standing(snap, room_no, user_no) if room_no is not None else None
+        if place is None or place.forgotten or place.membership not in ("leave", "ban"):
+            return None
+        sight = await visible_events(snap, place.room_no, user_id)
+        if sight.membership_at(place.seq - 1) != "join":
+            return None
+        return Entry(place, gone_facts(place))
+
+    # --- filters ----------------------------------------------------------------------------
+
+    async def admitted(self, snap: Snap, shelf: Shelf, filters: Filters | None) -> list[Entry]:
+        """The rooms of a list, in order."""
+        if filters is None:
+            return shelf.order
+        if filters.of_state:
+            await self._facts.learned(snap, [e.facts for e in shelf.order])
+        if filters.of_tags and shelf.tags_pos < shelf.watch.account_data:
+            await self._read_tags(shelf)
+        children = await self._children(snap, shelf, filters.spaces)
+        if filters.of_tags:
+            return [e for e in shelf.order if filters.admit(e, shelf.tags_of(e), children)]
+        return [e for e in shelf.order if filters.admit(e, _NO_TAGS, children)]
+
+    async def _read_tags(self, shelf: Shelf) -> None:
+        before = shelf.watch.account_data
+        found: dict[int, frozenset[str]] = {}
+        async with self._db.read() as snap:
+            stored_tags = await sliding.tags(snap, shelf.watch.account_no)
+        for room_no, stored in stored_tags.items():
+            content = orjson.loads(stored)
+            given = content.get("tags") if isinstance(content, dict) else None
+            if isinstance(given, dict) and given:
+                found[room_no] = frozenset(given)
+        shelf.tags = found
+        shelf.tags_pos = before
+
+    async def _children(
+        self, snap: Snap, shelf: Shelf, spaces: Sequence[str] | None
+    ) -> frozenset[str]:
+        """The rooms that joined spaces name (CS #mspacechild); a child without `via` is none."""
+        if not spaces:
+            return frozenset()
+        named = [e for e in (shelf.by_id(space) for space in spaces) if e is not None]
+        joined = [e.facts for e in named if e.membership == "join"]
+        found: set[str] = set()
+        for entries in (await self._facts.states(snap, joined)).values():
+            for (event_type, room_id), event in entries.items():
+                if event_type == "m.space.child":
+                    via = orjson.loads(event.client + b"}")["content"].get("via")
+                    if isinstance(via, list):
+                        found.add(room_id)
+        return frozenset(found)
+
+
+def inviter(stripped: bytes, user_id: str) -> str | None:
+    """Who asked somebody in."""
+    for event in orjson.loads(stripped):
+        if event.get("type") == "m.room.member" and event.get("state_key") == user_id:
+            sender = event.get("sender")
+            return sender if isinstance(sender, str) else None
+    return None
+
+
+def gone_facts(place: Standing) -> Facts:
+    """Of a room that somebody was put out of: when that was."""
+    facts = Facts(place.room_no)
+    facts.activity = facts.bump = place.pos
+    facts.known = True
+    return facts

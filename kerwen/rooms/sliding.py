@@ -1,0 +1,383 @@
+"""What a sliding sync asks for: lists of rooms with windows, subscriptions, extensions.
+
+    wish = parse(body)                        # Refused(NOT_JSON, BAD_JSON, INVALID_PARAM)
+    chosen = windows(len(rooms), wish.lists["all"].ranges)
+    config = combine(configs)                 # of all rules that a room matches
+
+A `Config` is what one room is wanted with. Those that are equal are one object, so that the
+state of a connection names them by number and a thousand connections share them.
+"""
+
+# MSC4186 (on its unstable path, in the form that clients speak today)
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from functools import lru_cache, reduce
+from typing import Annotated, Final, Protocol
+
+import msgspec
+
+from kerwen.base import limits
+from kerwen.base.errors import Reason, Refused
+
+MEMBER: Final = "m.room.member"
+LAZY: Final = "$LAZY"
+ME: Final = "$ME"
+ANY: Final = "*"
+
+# what a room may be wanted with beside its own news: bits of `Config.extras`
+ACCOUNT_DATA: Final = 1
+RECEIPTS: Final = 2
+TYPING: Final = 4
+
+BUMP_TYPES: Final = (
+    "m.room.create",
+    "m.room.message",
+    "m.room.encrypted",
+    "m.sticker",
+    "m.call.invite",
+    "m.poll.start",
+    "m.beacon_info",
+)
+
+_KEPT: Final = 512  # of each: what clients ask for, in one piece
+
+StateKey = tuple[str, str]
+Index = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Text = Annotated[str, msgspec.Meta(max_length=limits.SLIDING_NAME_MAX)]
+Texts = Annotated[list[Text], msgspec.Meta(max_length=limits.SLIDING_NAMES_MAX)]
+Pairs = Annotated[list[tuple[Text, Text]], msgspec.Meta(max_length=limits.SLIDING_STATE_MAX)]
+
+
+class Filters(msgspec.Struct, gc=False):
+    """Which rooms a list holds. None: not asked."""
+
+    is_dm: bool | None = None
+    spaces: Texts | None = None
+    is_encrypted: bool | None = None
+    is_invite: bool | None = None
+    room_types: list[str | None] | None = None
+    not_room_types: list[str | None] | None = None
+    room_name_like: Text | None = None
+    tags: Texts | None = None
+    not_tags: Texts | None = None
+
+    @property
+    def of_state(self) -> bool:
+        """Whether a room's state must be known to judge it."""
+        return not (
+            self.is_encrypted is None
+            and self.room_types is None
+            and self.not_room_types is None
+            and self.room_name_like is None
+        )
+
+    @property
+    def of_tags(self) -> bool:
+        """Whether a room's tags must be known."""
+        return self.tags is not None or self.not_tags is not None
+
+    def admit(self, room: Seen, tags: AbstractSet[str], children: AbstractSet[str]) -> bool:
+        """Whether a list holds a room. `children`: the rooms of the spaces that were named."""
+        if self.is_dm is not None and room.direct is not self.is_dm:
+            return False
+        if self.is_invite is not None and (room.membership == "invite") is not self.is_invite:
+            return False
+        if self.is_encrypted is not None and room.encrypted is not self.is_encrypted:
+            return False
+        if self.not_room_types is not None and room.room_type in self.not_room_types:
+            return False
+        if self.room_types is not None and room.room_type not in self.room_types:
+            return False
+        like = self.room_name_like
+        if like is not None and like.lower() not in (room.name or "").lower():
+            return False
+        if self.not_tags is not None and not tags.isdisjoint(self.not_tags):
+            return False
+        if self.tags is not None and tags.isdisjoint(self.tags):
+            return False
+        return self.spaces is None or room.room_id in children
+
+
+class Seen(Protocol):
+    """What filters look at."""
+
+    room_id: str
+    membership: str
+    direct: bool
+
+    @property
+    def encrypted(self) -> bool: ...
+    @property
+    def room_type(self) -> str | None: ...
+    @property
+    def name(self) -> str | None: ...
+
+
+class RoomWish(msgspec.Struct):
+    """What a rule wants of its rooms."""
+
+    timeline_limit: Index = limits.TIMELINE_LIMIT_DEFAULT
+    required_state: Pairs = []
+
+
+class ListWish(RoomWish):
+    """A list. `ranges`: windows with both ends in them; None: all of the list."""
+
+    ranges: Annotated[list[tuple[Index, Index]], msgspec.Meta(max_length=100)] | None = None
+    filters: Filters | None = None
+
+
+class RoomsExtension(msgspec.Struct):
+    """An extension of rooms. `lists`, `rooms`: whose rooms it is for; None, or `*`: all."""
+
+    enabled: bool | None = None
+    lists: Texts | None = None
+    rooms: Texts | None = None
+
+
+class ToDevice(msgspec.Struct):
+    """MSC3885. `since`: up to where messages came."""
+
+    enabled: bool | None = None
+    since: Text | None = None
+    limit: Index | None = None
+
+
+class Plain(msgspec.Struct):
+    """An extension with nothing but a switch (MSC3884: `e2ee`)."""
+
+    enabled: bool | None = None
+
+
+class Threads(msgspec.Struct):
+    """MSC4308: thread subscriptions."""
+
+    enabled: bool | None = None
+    limit: Index | None = None
+
+
+class Extensions(msgspec.Struct):
+    """What is wanted beside rooms."""
+
+    to_device: ToDevice | None = None
+    e2ee: Plain | None = None
+    account_data: RoomsExtension | None = None
+    receipts: RoomsExtension | None = None
+    typing: RoomsExtension | None = None
+    threads: Threads | None = msgspec.field(
+        default=None, name="io.element.msc4308.thread_subscriptions"
+    )
+
+
+class Wish(msgspec.Struct):
+    """The body of a request."""
+
+    conn_id: Text | None = None
+    txn_id: Text | None = None
+    lists: dict[Text, ListWish] | None = None
+    room_subscriptions: dict[Text, RoomWish] | None = None
+    extensions: Extensions | None = None
+
+
+_decode = msgspec.json.Decoder(Wish).decode
+
+
+def parse(body: bytes) -> Wish:
+    """The wish that a body holds; an empty one reads as `{}`."""
+    try:
+        if not body.isascii():
+            body.decode()  # what is skipped is checked too
+        wish = _decode(body or b"{}")
+    except msgspec.ValidationError as error:
+        raise Refused(Reason.INVALID_PARAM, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused(Reason.NOT_JSON, "The body is not JSON") from None
+    if len(wish.lists or ()) > limits.SLIDING_LISTS_MAX:
+        raise Refused(Reason.INVALID_PARAM, "Too many lists")
+    if len(wish.room_subscriptions or ()) > limits.SLIDING_LISTS_MAX:
+        raise Refused(Reason.INVALID_PARAM, "Too many room subscriptions")
+    for one in (wish.lists or {}).values():
+        if any(first > last for first, last in one.ranges or ()):
+            raise Refused(Reason.INVALID_PARAM, "A range ends before it begins")
+    return wish
+
+
+def windows(count: int, ranges: Sequence[tuple[int, int]] | None) -> list[range]:
+    """The places of a list of `count` rooms that are in its windows, each once, in order."""
+    if ranges is None:
+        return [range(count)]
+    found: list[range] = []
+    for first, last in sorted(ranges):
+        first = max(first, found[-1].stop if found else 0)
+        if first < count and last >= first:
+            found.append(range(first, min(last + 1, count)))
+    return found
+
+
+# --- required state -------------------------------------------------------------------------
+
+
+class Required(msgspec.Struct, frozen=True):
+    """Which state a room is wanted with. `$ME` may stand for a state key.
+
+    `types`: all events of a type; `keys`: events of any type with a key. `lazy`: member events
+    only as the timeline needs them.
+    """
+
+    exact: frozenset[StateKey] = frozenset()
+    types: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    everything: bool = False
+    lazy: bool = False
+
+    @property
+    def all_members(self) -> bool:
+        """Whether every member event is wanted."""
+        return MEMBER in self.types or (self.everything and not self.lazy)
+
+    def wants(self, event_type: str, state_key: str, me: str) -> bool:
+        """Whether a piece of state is wanted; lazy members aside."""
+        if event_type == MEMBER:
+            if self.all_members:
+                return True
+        elif self.everything or event_type in self.types:
+            return True
+        if (event_type, state_key) in self.exact or state_key in self.keys:
+            return True
+        return state_key == me and ((event_type, ME) in self.exact or ME in self.keys)
+
+    def members(self, me: str) -> set[str]:
+        """The users whose member events are wanted by name."""
+        named = {key for event_type, key in self.exact if event_type == MEMBER}
+        named |= self.keys
+        if ME in named:
+            named.discard(ME)
+            named.add(me)
+        return named
+
+    @property
+    def by_name(self) -> bool:
+        """Whether only single entries are wanted: they can be looked up one by one."""
+        return not (self.everything or self.types or self.keys)
+
+
+@lru_cache(_KEPT)
+def required(pairs: tuple[StateKey, ...]) -> Required:
+    """What pairs of type and state key want; `*` is any, `$LAZY` and `$ME` as they say."""
+    exact: set[StateKey] = set()
+    types: set[str] = set()
+    keys: set[str] = set()
+    everything = lazy = False
+    for event_type, state_key in pairs:
+        if state_key == LAZY:
+            lazy = lazy or event_type == MEMBER
+        elif event_type == ANY and state_key == ANY:
+            everything = True
+        elif event_type == ANY:
+            keys.add(state_key)
+        elif state_key == ANY:
+            types.add(event_type)
+        else:
+            exact.add((event_type, state_key))
+    return _normal(exact, types, keys, everything, lazy)
+
+
+def _normal(
+    exact: Iterable[StateKey],
+    types: Iterable[str],
+    keys: Iterable[str],
+    everything: bool,
+    lazy: bool,
+) -> Required:
+    """One form for all that mean the same."""
+    types, keys = frozenset(types), frozenset(keys)
+    if MEMBER in types:
+        lazy = False  # who gets all of them needs none beside
+    if everything:
+        types &= {MEMBER}
+        kept = frozenset(pair for pair in exact if lazy and pair[0] == MEMBER)
+        keys = keys if lazy else frozenset()
+        return Required(kept, types, keys, True, lazy)
+    exact = frozenset(p for p in exact if p[0] not in types and p[1] not in keys)
+    return Required(exact, types, keys, False, lazy)
+
+
+def both(one: Required, other: Required) -> Required:
+    """What either wants (MSC4186: combining room configs)."""
+    if one == other:
+        return one
+    types = one.types | other.types
+    if one.all_members or other.all_members:
+        types |= {MEMBER}
+    return _normal(
+        one.exact | other.exact,
+        types,
+        one.keys | other.keys,
+        one.everything or other.everything,
+        one.lazy or other.lazy,
+    )
+
+
+# --- configurations -------------------------------------------------------------------------
+
+
+class Config(msgspec.Struct, frozen=True):
+    """What a room is wanted with: how many events, which state, which extras (bits)."""
+
+    limit: int
+    required: Required
+    extras: int = 0
+
+
+@lru_cache(_KEPT)
+def _one(config: Config) -> Config:
+    return config
+
+
+def config_of(wish: RoomWish, extras: int) -> Config:
+    """The configuration that a rule asks for."""
+    limit = min(wish.timeline_limit, limits.SLIDING_TIMELINE_MAX)
+    return _one(Config(limit, required(tuple(wish.required_state)), extras))
+
+
+@lru_cache(_KEPT)
+def _union(one: Config, other: Config) -> Config:
+    return _one(
+        Config(
+            max(one.limit, other.limit),
+            both(one.required, other.required),
+            one.extras | other.extras,
+        )
+    )
+
+
+def combine(configs: Iterable[Config]) -> Config:
+    """The superset of several configurations."""
+    return reduce(_union, configs)
+
+
+def interned(config: Config) -> Config:
+    """The object that stands for all equal configurations."""
+    return _one(config)
+
+
+def extras_of(extensions: Extensions | None, name: str | None, room_id: str | None) -> int:
+    """The extras of a list's rooms (`name`), or of a room subscribed to (`room_id`)."""
+    if extensions is None:
+        return 0
+    found = 0
+    for bit, extension in (
+        (ACCOUNT_DATA, extensions.account_data),
+        (RECEIPTS, extensions.receipts),
+        (TYPING, extensions.typing),
+    ):
+        if extension is None or not extension.enabled:
+            continue
+        wanted = extension.lists if room_id is None else extension.rooms
+        this = name if room_id is None else room_id
+        if wanted is None or ANY in wanted or this in wanted:
+            found |= bit
+    return found
