@@ -279,7 +279,7 @@ class Person:
         )
         return found
 
-    async def token(self) -> str:
+    async def now(self) -> str:
         """Where the feed stands now."""
         return str((await self.sync())["next_batch"])
 
