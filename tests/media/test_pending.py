@@ -83,7 +83,7 @@ async def test_not_yet_uploaded(house: House, kind: str) -> None:
         "GET", f"/_matrix/client/v1/media/{kind}/{name}?timeout_ms=30&width=1&height=1"
     )
     assert late.errcode == "M_NOT_YET_UPLOADED"
-    assert house.api._downloads._arrivals._waiting == {}
+    await until(lambda: house.api._downloads._arrivals._waiting == {})
 
 
 async def test_who_waits_is_woken(house: House) -> None:
