@@ -85,6 +85,7 @@ class _Round(msgspec.Struct, gc=False):
     places: dict[int, Standing] = {}
     told: list[tuple[str, bytes]] = []
     anew: dict[int, list[str]] = {}  # rooms told anew → the events shown of them
+    expanded: dict[int, list[str]] = {}  # rooms of which older events are shown → the events
     gone: list[int] = []
 
     @property
@@ -412,10 +413,12 @@ class SlidingSync:
             if place is None:
                 return None
             direct = before is not None and base.is_direct(room_no)
-            body, shown = await self._rooms.joined(
+            body, timeline = await self._rooms.joined(
                 snap, this.me, entry, place, config, before, span, direct
             )
-            await self._note_anew(snap, this, room_no, config, before, shown)
+            if timeline.expanded:
+                this.expanded[room_no] = [event.event_id for event in timeline.shown]
+            await self._note_anew(snap, this, room_no, config, before, timeline.shown)
         elif before is None or entry.pos > span.since or base.is_direct(room_no) != entry.direct:
             body = await self._tell_outside(snap, this, entry, config, before is None, span)
             if body is None:
@@ -511,8 +514,9 @@ class SlidingSync:
 
     def _leave_out(self, this: _Round) -> None:
         """Rooms that the client knows and that have news outside all windows."""
+        told = {*this.matched, *this.gone}
         for room_no in this.changed:
-            if room_no in this.base.rooms and room_no not in this.matched:
+            if room_no in this.base.rooms and room_no not in told:
                 entry = this.shelf.rooms.get(room_no)
                 if entry is not None and entry.facts.activity > this.since:
                     this.next.left_out(room_no, this.since)
@@ -618,6 +622,10 @@ class SlidingSync:
         else:
             candidates = list(this.changed)
         known = self._known(this, asked_for.RECEIPTS, candidates)
+        for room_no, shown in this.expanded.items():
+            if this.matched[room_no][1].extras & asked_for.RECEIPTS:
+                known.anew[room_no] = shown
+                known.ids[room_no] = this.matched[room_no][0].room_id
         return await extensions.read_receipts(
             snap, this.me.user_no, this.since, this.span.upto, known
         )

@@ -31,9 +31,9 @@ class Known(msgspec.Struct, gc=False):
     """Rooms that an extension is for. `anew`: those of which everything is told (room → the
     events shown of it); `others`: those of which only news are, by number."""
 
-    anew: Mapping[int, Sequence[str]]
+    anew: dict[int, Sequence[str]]
     others: Collection[int]
-    ids: Mapping[int, str]
+    ids: dict[int, str]
 
 
 # --- to-device (MSC3885) --------------------------------------------------------------------
@@ -159,17 +159,14 @@ async def read_receipts(
     snap: Snap, user_no: int, since: int, upto: int, known: Known
 ) -> bytes | None:
     """Receipts: of new rooms those for the events shown, and the reader's own; else news."""
-    found: dict[int, bytes] = {}
+    found: dict[int, list[receipts.Receipt]] = {}
     for room_no, shown in known.anew.items():
-        first = await sliding.first_receipts(snap, room_no, shown, upto, user_no)
-        if first:
-            found[room_no] = render_receipts(first)
+        found[room_no] = await sliding.first_receipts(snap, room_no, shown, upto, user_no)
     for room_no in known.others:
-        if room_no not in known.anew:
-            changed = await receipts.changed_receipts(snap, room_no, since, upto, user_no)
-            if changed:
-                found[room_no] = render_receipts(changed)
-    return b'"receipts":{%b}' % _by_room(known, found) if found else None
+        changed = await receipts.changed_receipts(snap, room_no, since, upto, user_no)
+        found.setdefault(room_no, []).extend(changed)
+    bodies = {room_no: render_receipts(told) for room_no, told in found.items() if told}
+    return b'"receipts":{%b}' % _by_room(known, bodies) if bodies else None
 
 
 def who_types(typing: Typing, ignored: frozenset[str], known: Known) -> bytes | None:

@@ -90,9 +90,8 @@ class SlidingRooms:
         before: Config | None,
         span: Span,
         direct_before: bool,
-    ) -> tuple[bytes | None, list[Stored]]:
-        """A room in which the reader is (None if nothing in it is news), and what is shown of
-        its timeline.
+    ) -> tuple[bytes | None, Timeline]:
+        """A room in which the reader is (None if nothing in it is news), and its timeline.
 
         `before`: with what it was wanted when it was sent last; None: send it anew.
         """
@@ -103,7 +102,7 @@ class SlidingRooms:
         read = entry.read_pos > span.since
         direct = entry.direct != direct_before
         if not (anew or timeline.shown or timeline.limited or found or read or direct or moved):
-            return None, []
+            return None, timeline
         parts = [b'"initial":true'] if anew else []
         if anew or timeline.fresh is None or any(e.type in _NAMING for e in timeline.fresh):
             parts += await self._names(snap, entry, anew)
@@ -123,7 +122,7 @@ class SlidingRooms:
             b'"notification_count":%d,"highlight_count":%d'
             % (counts.notifications, counts.highlights)
         )
-        return b"{%b}" % b",".join(parts), timeline.shown
+        return b"{%b}" % b",".join(parts), timeline
 
     async def _names(self, snap: Snap, entry: Entry, anew: bool) -> list[bytes]:
         facts = entry.facts
@@ -389,12 +388,15 @@ class SlidingRooms:
         anew: bool,
         span: Span,
     ) -> bytes:
-        """A room that the reader left, up to that event; which is always in required_state."""
+        """A room that the reader left, up to that event; which is always in required_state.
+
+        Of a room that was forgotten meanwhile, or never was theirs, that event is all.
+        """
         sight = await visible_events(snap, place.room_no, me.user_id)
         rows = await events.backward(snap, place.room_no, place.seq + 1, 1)
         own = [e for e in rows if e.seq == place.seq]
         shown, limited, extra = own, False, list[Stored]()
-        if sight.membership_at(place.seq - 1) == "join":
+        if sight.membership_at(place.seq - 1) == "join" and not place.forgotten:
             floor = sight.since(place.seq)
             page = await events.backward(
                 snap, place.room_no, place.seq + 1, config.limit + 1, floor - 1
