@@ -135,3 +135,20 @@ KEYWORD_MAX = 100  # letters of a flag
 SEARCH_DEPTH_MAX = 50
 SEARCH_KEYS_MAX = 1_000
 RECEIVED_MAX = 100  # hops (RFC 5321 §6.3)
+
+# IMAP
+IMAP_COMMAND_MAX = 64 * KIB  # a command's text, without its literals
+IMAP_LITERAL_MAX = 64 * KIB  # literals of a command that is no APPEND, together
+IMAP_LITERAL_EARLY_MAX = 8 * KIB  # the same before log-in
+IMAP_APPEND_MAX = 64 * MIB  # all messages of one APPEND
+IMAP_APPENDS_MAX = 1_000  # messages of one APPEND
+IMAP_SKIPPED_MAX = 256 * MIB  # an unwelcome literal is read past up to this size
+IMAP_PIPELINE_MAX = 64  # commands that wait behind one another
+IMAP_DEPTH_MAX = 50  # brackets in brackets
+IMAP_RANGES_MAX = 20_000  # of a sequence set
+IMAP_ITEMS_MAX = 1_000  # of any other list
+IMAP_METADATA_MAX = 64 * KIB  # one value
+IMAP_CONNECTIONS_MAX = 50_000
+IMAP_CONNECTIONS_PER_ACCOUNT = 250
+IMAP_BAD_MAX = 20  # commands in a row that we did not understand
+IMAP_IN_MEMORY_MAX = 512 * MIB  # messages that arrive by APPEND at the same time
