@@ -28,6 +28,7 @@ from kerwen.api.client.cross_signing import CrossSigningApi
 from kerwen.api.client.filters import FiltersApi
 from kerwen.api.client.keys import KeysApi
 from kerwen.api.client.media import MediaApi
+from kerwen.api.client.old_sync import OldSyncApi
 from kerwen.api.client.openid import OpenIdApi
 from kerwen.api.client.presence import PresenceApi
 from kerwen.api.client.profile import ProfileApi
@@ -36,6 +37,7 @@ from kerwen.api.client.receipts import ReceiptsApi
 from kerwen.api.client.room_events import RoomEventsApi
 from kerwen.api.client.room_keys import RoomKeysApi
 from kerwen.api.client.rooms import RoomsApi
+from kerwen.api.client.search import SearchApi
 from kerwen.api.client.sliding_sync import SlidingSyncApi
 from kerwen.api.client.sync import SyncApi
 from kerwen.api.client.tags import TagsApi
@@ -71,8 +73,12 @@ from kerwen.rooms.actions.append import Append
 from kerwen.rooms.actions.create_room import CreateRoom
 from kerwen.rooms.actions.mark_read import MarkRead
 from kerwen.rooms.actions.membership import Membership
+from kerwen.rooms.actions.old_sync import OldSync
+from kerwen.rooms.actions.peek import Peek
 from kerwen.rooms.actions.read import Read
 from kerwen.rooms.actions.recent import Recent
+from kerwen.rooms.actions.search import Search
+from kerwen.rooms.actions.search_index import SearchIndex
 from kerwen.rooms.actions.send import Send
 from kerwen.rooms.actions.sliding_sync import SlidingSync
 from kerwen.rooms.actions.sync import Sync
@@ -107,6 +113,7 @@ class Messenger:
     wake: WakeIndex
     sync: Sync
     sliding_sync: SlidingSync
+    search_index: SearchIndex
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -171,6 +178,10 @@ def build_messenger(
     sliding_sync = SlidingSync(db, feed, wake, recent, typing, key_counts, clock)
     feed.follow(sliding_sync.follow)
 
+    search_index = SearchIndex(db)
+    peek = Peek(db, feed, names, clock)
+    feed.follow(peek.follow)
+
     async def profile_changed(account_no: int) -> None:
         async with db.read() as snap:
             ids = await user_ids(snap, [account_no])
@@ -221,6 +232,8 @@ def build_messenger(
         SlidingSyncApi(sliding_sync),
         CallsApi(Turn(config.turn_uris, config.turn_secret or ""), clock=clock),
         PresenceApi(Presence(db, neighbours.visible, clock, shared=config.presence == "on")),
+        OldSyncApi(OldSync(db, feed, sync, read, peek, names)),
+        SearchApi(Search(db, search_index, clock)),
         AbsentApi(),
     ]
 
@@ -242,9 +255,10 @@ def build_messenger(
         wake,
         sync,
         sliding_sync,
-        [sync.stop, sliding_sync.stop],
-        [sweep, lambda: run_cleaner(clean)],
-        [close],
+        search_index,
+        at_stop=[sync.stop, sliding_sync.stop, peek.stop],
+        workers=[sweep, lambda: run_cleaner(clean), search_index.work],
+        at_end=[close],
     )
 
 

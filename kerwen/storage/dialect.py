@@ -24,6 +24,12 @@ SQLITE = Dialect(
         "skip_locked": "",
         # the database's clock
         "now_ms": "cast((julianday('now') - 2440587.5) * 86400000 as BIGINT)",
+        # full text: words that were folded and divided by us (`rooms/search_words.py`)
+        "search_table": "create virtual table search_index using fts5"
+        " (words, tokenize = 'unicode61 remove_diacritics 2')",
+        "search_value": ":words",
+        "search_match": "search_index match :lite",
+        "search_rank": "-bm25(search_index)",
     },
     {
         "ints": "in (select value from json_each(?))",
@@ -40,6 +46,12 @@ POSTGRES = Dialect(
         "for_update": "for update",
         "skip_locked": "skip locked",
         "now_ms": "cast(extract(epoch from clock_timestamp()) * 1000 as BIGINT)",
+        "search_table": "create table search_index (rowid BIGINT primary key,"
+        " words tsvector not null);"
+        " create index search_words on search_index using gin (words)",
+        "search_value": "array_to_tsvector(string_to_array(cast(:words as text), ' '))",
+        "search_match": "words @@ cast(cast(:postgres as text) as tsquery)",
+        "search_rank": "ts_rank(words, cast(cast(:postgres as text) as tsquery))",
     },
     {"ints": "= any(?::bigint[])", "texts": "= any(?::text[])"},
 )

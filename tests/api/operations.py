@@ -73,7 +73,6 @@ UNBUILT: frozenset[str] = frozenset(
         "reportEvent",
         "reportRoom",
         "reportUser",
-        "search",
         "setRoomAlias",
         "setRoomVisibilityOnDirectory",
         "upgradeRoom",

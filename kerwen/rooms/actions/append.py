@@ -20,14 +20,14 @@ from kerwen.accounts.push_rules_store import PushRules
 from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.signing import SigningKey
-from kerwen.rooms import push_rules
+from kerwen.rooms import push_rules, search_words
 from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.auth import CREATE, POWER_LEVELS, auth_types, check_auth
 from kerwen.rooms.build import build_event
 from kerwen.rooms.event import Event, StateKey, is_user_id, stripped_format
 from kerwen.rooms.power import PowerLevels
 from kerwen.rooms.push_rules import EventFacts
-from kerwen.rooms.store import events, heads, marks, members, state, users
+from kerwen.rooms.store import events, heads, marks, members, search, state, users
 from kerwen.rooms.store.events import LOUD, MARKED, Stored
 from kerwen.rooms.store.heads import Head
 from kerwen.rooms.store.names import Names
@@ -273,6 +273,8 @@ class RoomWriter:
         if thread is not None:
             moved["threaded"] = stored.seq
         events.add_event(tx, event, stored, relates_to=relates_to, rel_type=rel_type)
+        if search_words.text_of(event.type, event.content) is not None:
+            search.note(tx, stored.event_no)
         if draft is not None and draft.txn_id is not None and draft.device_no is not None:
             events.note_sent(
                 tx,

@@ -12,7 +12,8 @@ from kerwen.rooms.actions.membership import check_invitable
 from kerwen.rooms.auth import POWER_LEVELS
 from kerwen.rooms.event import Event, redact_event
 from kerwen.rooms.power import PowerLevels
-from kerwen.rooms.store import aliases, events, marks, members, state, users
+from kerwen.rooms.search_words import SEARCHED
+from kerwen.rooms.store import aliases, events, marks, members, search, state, users
 from kerwen.rooms.store.events import LOUD, MARKED
 
 _RESERVED = {"m.room.redaction"}  # sent through its own endpoint
@@ -159,6 +160,8 @@ class Send:
         if target.redacted_by is None:
             redacted = redact_event(whole)
             events.redact_row(room.tx, target.event_no, redacted, stored.event_id, None)
+            if target.type in SEARCHED:
+                search.forget(room.tx, target.event_no)
             await marks.drop_marks(room.tx, room.room_no, target.seq)
             if target.flags & LOUD:  # nobody need read it any more
                 marks.add_mark(room.tx, room.room_no, marks.EVERYONE, target.seq, -1, 0, "")

@@ -1,0 +1,115 @@
+"""The index of words of clear events, and what is still to be taken into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from kerwen.rooms.search_words import Question
+from kerwen.storage.database import Snap, Tx
+from kerwen.storage.sql import sql
+
+_END = 2**62
+
+_NOTE = sql("insert into search_pending (event_no) values (:event_no)")
+_ANY = sql("select 1 from search_pending limit 1")
+_PENDING = sql(
+    "select event_no from search_pending order by event_no limit :count {for_update} {skip_locked}"
+)
+_TEXTS = sql("select event_no, room_no, type, client from events where event_no {in_ints:nos}")
+_ADD = sql("insert into search_index (rowid, words) values (:event_no, {search_value})")
+_DONE = sql("delete from search_pending where event_no {in_ints:nos}")
+_FORGET_PENDING = sql("delete from search_pending where event_no = :event_no")
+_FORGET = sql("delete from search_index where rowid = :event_no")
+_FOUND = (
+    " from search_index join events e on e.event_no = search_index.rowid"
+    " where {search_match} and e.room_no {in_ints:rooms} and e.type {in_texts:types}"
+    " and e.redacted_by is null"
+)
+_RECENT = sql(
+    f"select e.event_no, e.room_no, e.seq, e.type, e.sender, 0{_FOUND}"
+    " and search_index.rowid < :before order by search_index.rowid desc limit :count"
+)
+_RANKED = sql(
+    "select e.event_no, e.room_no, e.seq, e.type, e.sender, {search_rank} as closeness"
+    f"{_FOUND} order by closeness desc, search_index.rowid desc limit :count"
+)
+
+
+class Hit(msgspec.Struct, gc=False):
+    """An event that a search found; `rank` says how well."""
+
+    event_no: int
+    room_no: int
+    seq: int
+    type: str
+    sender: str
+    rank: float
+
+
+def note(tx: Tx, event_no: int) -> None:
+    """An event with words was written: they are taken in soon."""
+    tx.at_end(_NOTE, event_no=event_no)
+
+
+def forget(tx: Tx, event_no: int) -> None:
+    """An event lost its words: the index has none of them any more."""
+    tx.at_end(_FORGET_PENDING, event_no=event_no)
+    tx.at_end(_FORGET, event_no=event_no)
+
+
+async def any_pending(snap: Snap) -> bool:
+    """Whether something is still to be taken in."""
+    return await snap.one(_ANY) is not None
+
+
+async def take_pending(tx: Tx, count: int) -> list[tuple[int, int, str, bytes]]:
+    """(event_no, room_no, type, client form) of the oldest; they count as done."""
+    nos = [row[0] for row in await tx.all(_PENDING, count=count)]
+    if not nos:
+        return []
+    rows = await tx.all(_TEXTS, nos=nos)
+    await tx.run(_DONE, nos=nos)
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+async def add(tx: Tx, words: Sequence[tuple[int, str]]) -> None:
+    """(event_no, words) into the index."""
+    await tx.many(_ADD, [{"event_no": no, "words": text} for no, text in words])
+
+
+async def recent(
+    snap: Snap,
+    asked: Question,
+    rooms: Iterable[int],
+    types: Iterable[str],
+    count: int,
+    before: int | None = None,
+) -> list[Hit]:
+    """The newest events that answer a question, before one event."""
+    rows = await snap.all(
+        _RECENT,
+        lite=asked.lite,
+        postgres=asked.postgres,
+        rooms=list(rooms),
+        types=list(types),
+        before=_END if before is None else before,
+        count=count,
+    )
+    return [Hit(*row) for row in rows]
+
+
+async def ranked(
+    snap: Snap, asked: Question, rooms: Iterable[int], types: Iterable[str], count: int
+) -> list[Hit]:
+    """The closest events that answer a question, the newest first among equals."""
+    rows = await snap.all(
+        _RANKED,
+        lite=asked.lite,
+        postgres=asked.postgres,
+        rooms=list(rooms),
+        types=list(types),
+        count=count,
+    )
+    return [Hit(*row) for row in rows]
