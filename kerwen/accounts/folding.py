@@ -5,18 +5,16 @@ So `ayna` finds Aýna, `cary` finds Çary, `елка` finds Ёлка, and I, İ,
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
 
+from kerwen.base.folding import fold_letters
+
 FOLDED_MAX: Final = 512
-_ALIKE: Final = str.maketrans({"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ŋ": "n"})
 
 
 def fold(text: str) -> str:
     """The searched form of a text, bounded in length; spaces between words become single."""
-    plain = unicodedata.normalize("NFKD", text[:FOLDED_MAX].casefold())
-    bare = "".join(c for c in plain if not unicodedata.combining(c)).translate(_ALIKE)
-    return " ".join(bare.split())[:FOLDED_MAX]
+    return " ".join(fold_letters(text[:FOLDED_MAX]).split())[:FOLDED_MAX]
 
 
 def like(text: str) -> str:

@@ -1,0 +1,93 @@
+"""Header fields of a message or a part: taken apart, never judged.
+
+A header is bytes as they came: lines may end with CRLF or a bare LF, and hold 8-bit text. What is
+no field (no colon) is passed over.
+"""
+
+# RFC 5322 §2.2, RFC 6532
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from kerwen.base import limits
+
+Fields = dict[bytes, list[bytes]]
+"""Unfolded values by name in small letters, in the order of the header."""
+
+_FOLD: Final = re.compile(rb"\r?\n[ \t]")
+_FIELD: Final = re.compile(
+    rb"([^:\r\n]*+):[^\n]*+(?:\n[ \t][^\n]*+)*+\n?|[^\n]*+(?:\n[ \t][^\n]*+)*+\n?"
+)
+
+
+class Field(msgspec.Struct, frozen=True, gc=False):
+    """One field where it stands: `block[start:end]` with its line ends, value after `colon`."""
+
+    name: bytes  # in small letters
+    start: int
+    colon: int
+    end: int
+
+
+def read(block: bytes) -> Fields:
+    """Every field of a header by its name; bounded by `FIELDS_SHOWN_MAX`, `FIELD_SHOWN_MAX`."""
+    if len(block) > limits.HEADER_SHOWN_MAX:
+        block = block[: limits.HEADER_SHOWN_MAX]
+    if b"\n " in block or b"\n\t" in block:
+        block = _FOLD.sub(b" ", block)
+    found: Fields = {}
+    for line in block.split(b"\n", limits.FIELDS_SHOWN_MAX)[: limits.FIELDS_SHOWN_MAX]:
+        name, colon, value = line.partition(b":")
+        if colon:
+            name = name.rstrip().lower()
+            value = value.strip()[: limits.FIELD_SHOWN_MAX]
+            if name in found:
+                found[name].append(value)
+            else:
+                found[name] = [value]
+    return found
+
+
+def split(block: bytes) -> Iterator[Field]:
+    """The fields where they stand, from top to bottom; every byte of a field is in one."""
+    at = 0
+    while at < len(block):
+        match = _FIELD.match(block, at)
+        if match is None or match.end() == at:
+            return
+        if match[1] is not None:
+            name = match[1].rstrip(b" \t").lower()
+            yield Field(name, at, match.end(1), match.end())
+        at = match.end()
+
+
+def first(fields: Fields, name: bytes) -> bytes | None:
+    """The value of the first field of that name."""
+    values = fields.get(name)
+    return values[0] if values else None
+
+
+def joined(fields: Fields, name: bytes) -> bytes:
+    """All values of a field that holds a list, as if it stood there once."""
+    values = fields.get(name)
+    if not values:
+        return b""
+    return values[0] if len(values) == 1 else b", ".join(values)
+
+
+def pick(block: bytes, names: frozenset[bytes], *, without: bool = False) -> bytes:
+    """The fields of these names (or all others), unchanged, and the empty line.
+
+    # RFC 9051 §6.4.5.1: HEADER.FIELDS, HEADER.FIELDS.NOT
+    """
+    body = b"".join(
+        block[field.start : field.end] for field in split(block) if (field.name in names) != without
+    )
+    if body and not body.endswith(b"\n"):
+        body += b"\r\n"
+    return body + b"\r\n"

@@ -1,0 +1,94 @@
+"""All that is made of a message once, at delivery: so that lists and searches never parse.
+
+`render` costs about a tenth of a millisecond for an ordinary message. Its result is sealed like
+the message; nothing of it may be stored in clear.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from kerwen.mail import dates, encoded_words, fields, structure, threads, words
+from kerwen.mail.fields import Fields
+from kerwen.mail.message import Part, scan
+from kerwen.mail.preview import preview
+from kerwen.mail.section import Span, span_of
+from kerwen.mail.texts import texts
+
+
+class Rendered(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What lists, FETCH and SEARCH need of a message. `raw[:header_end]` is its header."""
+
+    header_end: int
+    size: int
+    envelope: bytes  # RFC 9051 ENVELOPE
+    structure: bytes  # BODYSTRUCTURE; `structure.without_extensions` makes BODY of it
+    span: Span  # where the parts are, for BODY[…] and BINARY[…]
+    preview: str
+    files: int  # attachments
+    sent_ms: int | None  # the Date field
+    sent_day: int | None  # as the sender's calendar had it, days since 1970
+    words: words.Record
+
+
+class Threading(msgspec.Struct, frozen=True, gc=False):
+    """What decides the thread of a new message; the store keeps keyed tags of it only."""
+
+    id: bytes | None
+    references: tuple[bytes, ...]
+    subject: str  # the base subject
+    is_reply: bool
+
+
+def render(raw: bytes) -> Rendered:
+    """Everything at once; any bytes will do."""
+    return rendered_of(raw, scan(raw))
+
+
+def rendered_of(raw: bytes, root: Part) -> Rendered:
+    """`render` of a message that was scanned already."""
+    header = root.fields
+    found = texts(raw, root)
+    value = fields.first(header, b"date")
+    date = dates.parse(value) if value else None
+    return Rendered(
+        root.body,
+        len(raw),
+        structure.envelope(header),
+        structure.bodystructure(root),
+        span_of(root),
+        preview(found),
+        found.files,
+        date.ms if date else None,
+        date.day if date else None,
+        record(header, [*found.plain, *found.html, *found.attached], cut=found.cut),
+    )
+
+
+def record(header: Fields, said: list[str], *, cut: bool) -> words.Record:
+    """The search record of a message with this header and these texts."""
+    body, body_cut = words.body(said)
+    return words.Record(
+        _line(header, b"subject"),
+        _line(header, b"from"),
+        _line(header, b"to"),
+        _line(header, b"cc"),
+        _line(header, b"bcc"),
+        body,
+        cut or body_cut,
+    )
+
+
+def _line(header: Fields, name: bytes) -> str:
+    values = header.get(name)
+    if not values:
+        return ""
+    return words.line(" ".join(map(encoded_words.decode, values)))
+
+
+def threading(header: Fields) -> Threading:
+    """What decides the thread of a message with this header."""
+    subject, is_reply = threads.base_subject(fields.first(header, b"subject") or b"")
+    return Threading(
+        threads.message_id(header), tuple(threads.references(header)), subject, is_reply
+    )

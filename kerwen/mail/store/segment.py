@@ -1,0 +1,253 @@
+"""Which messages lie in a mailbox, column by column: up to `FULL` of them in one row.
+
+A mailbox of 10,000 messages is 80 rows, so flags of all of them are set in a few milliseconds,
+and opening it reads no row per message. Columns are arrays; a segment is never changed once it is
+in a `View`: whoever changes one decodes it again.
+"""
+
+# docs/mail_store.md
+
+from __future__ import annotations
+
+import enum
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from kerwen.base.errors import Reason, Refused
+
+FULL: Final = 128
+_FORM: Final = 1
+_KEYWORDS: Final = 2  # form bit: the column of keywords is there
+_COLUMNS: Final = (
+    ("uids", "I"),
+    ("nos", "Q"),
+    ("modseqs", "Q"),
+    ("borns", "Q"),
+    ("dates", "q"),
+    ("saved", "q"),
+    ("threads", "q"),
+    ("sizes", "I"),
+)
+_SWAP: Final = sys.byteorder == "big"
+
+
+class Flag(enum.IntFlag):
+    """The system flags, as bits of a message's flags (RFC 9051 §2.3.2)."""
+
+    SEEN = 1
+    ANSWERED = 2
+    FLAGGED = 4
+    DELETED = 8
+    DRAFT = 16
+
+
+SYSTEM_ALL: Final = 31
+OR: Final = tuple(bytes(old | bits for old in range(256)) for bits in range(32))
+"""OR[bits]: the table for `bytes.translate` that sets these flags."""
+CLEAR: Final = tuple(bytes(old & ~bits & 255 for old in range(256)) for bits in range(32))
+"""CLEAR[bits]: the table that takes them away."""
+
+
+class Placed(msgspec.Struct, frozen=True, gc=False):
+    """One message in one mailbox. Times in seconds; `keywords` are bits, see `mail_keywords`."""
+
+    uid: int
+    no: int  # the message's own number: copies share it
+    flags: int
+    keywords: int
+    modseq: int
+    born: int  # MODSEQ at which the message came to the account
+    date: int  # INTERNALDATE
+    saved: int  # SAVEDATE (RFC 8514)
+    thread: int
+    size: int
+
+
+class Segment:
+    """The columns of a row of `mail_segments`."""
+
+    __slots__ = (
+        "borns",
+        "dates",
+        "flags",
+        "keywords",
+        "modseqs",
+        "nos",
+        "saved",
+        "sizes",
+        "threads",
+        "uids",
+    )
+
+    def __init__(self) -> None:
+        self.uids = array("I")
+        self.nos = array("Q")
+        self.modseqs = array("Q")
+        self.borns = array("Q")
+        self.dates = array("q")
+        self.saved = array("q")
+        self.threads = array("q")
+        self.sizes = array("I")
+        self.flags: bytes = b""
+        self.keywords: array[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def __getitem__(self, at: int) -> Placed:
+        keywords = self.keywords
+        return Placed(
+            self.uids[at],
+            self.nos[at],
+            self.flags[at],
+            keywords[at] if keywords is not None else 0,
+            self.modseqs[at],
+            self.borns[at],
+            self.dates[at],
+            self.saved[at],
+            self.threads[at],
+            self.sizes[at],
+        )
+
+    def append(self, placed: Placed) -> None:
+        """Adds a message with a higher UID than all."""
+        self.uids.append(placed.uid)
+        self.nos.append(placed.no)
+        self.modseqs.append(placed.modseq)
+        self.borns.append(placed.born)
+        self.dates.append(placed.date)
+        self.saved.append(placed.saved)
+        self.threads.append(placed.thread)
+        self.sizes.append(placed.size)
+        self.flags += bytes((placed.flags,))
+        if placed.keywords or self.keywords is not None:
+            self.set_keywords(len(self.uids) - 1, placed.keywords)
+
+    def set_keywords(self, at: int, bits: int) -> None:
+        """Sets the keywords of a message."""
+        count = len(self.uids)
+        if self.keywords is None:
+            self.keywords = array("Q", bytes(8 * count))
+        elif len(self.keywords) < count:
+            self.keywords.frombytes(bytes(8 * (count - len(self.keywords))))
+        self.keywords[at] = bits
+
+    def pick(self, places: Sequence[int]) -> Segment:
+        """A segment of the messages at these places, in this order."""
+        found = Segment()
+        for name, kind in _COLUMNS:
+            column = getattr(self, name)
+            setattr(found, name, array(kind, [column[at] for at in places]))
+        flags = self.flags
+        found.flags = bytes([flags[at] for at in places])
+        keywords = self.keywords
+        if keywords is not None:
+            found.keywords = array("Q", [keywords[at] for at in places])
+        return found
+
+    def slice(self, start: int, stop: int) -> Segment:
+        """A segment of a stretch of this one."""
+        found = Segment()
+        for name, _ in _COLUMNS:
+            setattr(found, name, getattr(self, name)[start:stop])
+        found.flags = self.flags[start:stop]
+        if self.keywords is not None:
+            found.keywords = self.keywords[start:stop]
+        return found
+
+    def extend(self, other: Segment) -> None:
+        """Adds all of another one, whose UIDs are higher."""
+        count = len(self)
+        for name, _ in _COLUMNS:
+            getattr(self, name).extend(getattr(other, name))
+        self.flags += other.flags
+        if self.keywords is not None or other.keywords is not None:
+            mine = self.keywords if self.keywords is not None else array("Q", bytes(8 * count))
+            theirs = other.keywords
+            mine.extend(theirs if theirs is not None else array("Q", bytes(8 * len(other))))
+            self.keywords = mine
+
+    def encode(self) -> bytes:
+        """The row's bytes."""
+        keywords = self.keywords
+        if keywords is not None and not any(keywords):
+            keywords = None
+        form = _FORM | _KEYWORDS if keywords is not None else _FORM
+        pieces = [bytes((form,)), len(self.uids).to_bytes(2, "little"), self.flags]
+        pieces += [_packed(getattr(self, name)) for name, _ in _COLUMNS]
+        if keywords is not None:
+            pieces.append(_packed(keywords))
+        return b"".join(pieces)
+
+    @property
+    def unseen(self) -> int:
+        """How many are not seen."""
+        return len(self.flags) - self.having(Flag.SEEN)
+
+    def having(self, bit: int) -> int:
+        """How many have a system flag."""
+        return len(self.flags.translate(None, _WITHOUT[bit]))
+
+    @property
+    def bytes(self) -> int:
+        """The sum of the sizes."""
+        return sum(self.sizes)
+
+
+_WITHOUT: Final = {
+    bit: bytes(value for value in range(256) if not value & bit) for bit in (1, 2, 4, 8, 16)
+}
+
+
+def decode(raw: bytes) -> Segment:
+    """A segment of a row's bytes. Says `BOX_DAMAGED` where they are none."""
+    count = int.from_bytes(raw[1:3], "little")
+    whole = 3 + count * (1 + 56 + (8 if raw[0] & _KEYWORDS else 0))
+    if len(raw) != whole or raw[0] & ~_KEYWORDS != _FORM:
+        raise Refused(Reason.BOX_DAMAGED, "A mailbox is damaged", why="segment")
+    found = Segment()
+    at = 3 + count
+    found.flags = raw[3:at]
+    for name, kind in _COLUMNS:
+        column = array(kind)
+        end = at + count * column.itemsize
+        column.frombytes(raw[at:end])
+        if _SWAP:
+            column.byteswap()
+        setattr(found, name, column)
+        at = end
+    if raw[0] & _KEYWORDS:
+        keywords = array("Q")
+        keywords.frombytes(raw[at:])
+        if _SWAP:
+            keywords.byteswap()
+        found.keywords = keywords
+    return found
+
+
+def _packed(column: array[int]) -> bytes:
+    if _SWAP:
+        column = column[:]
+        column.byteswap()
+    return column.tobytes()
+
+
+def pack(kind: str, numbers: Iterable[int]) -> bytes:
+    """Numbers as they stand in a column: `I` for UIDs, `Q` for messages."""
+    return _packed(array(kind, numbers))
+
+
+def unpack(kind: str, raw: bytes) -> array[int]:
+    """What `pack` made."""
+    found = array(kind)
+    found.frombytes(raw)
+    if _SWAP:
+        found.byteswap()
+    return found
+
+
+assert all(array(kind).itemsize == (4 if kind == "I" else 8) for _, kind in _COLUMNS)
