@@ -11,8 +11,9 @@ from kerwen.base import feed_token
 from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.limits import MESSAGES_LIMIT_MAX
+from kerwen.rooms.actions.bundle import Viewer, ignored_users, render_bundled
+from kerwen.rooms.actions.passing import passes, related_only
 from kerwen.rooms.actions.render import render_all
-from kerwen.rooms.actions.sync_rooms import passes
 from kerwen.rooms.actions.visible import is_world_readable, visible_events, visible_room
 from kerwen.rooms.filters import EventFilter
 from kerwen.rooms.store import events, heads, members, receipts, state
@@ -22,6 +23,7 @@ from kerwen.rooms.visibility import Sight
 from kerwen.storage.database import Database, Snap
 
 _PAGES_MAX = 10  # pages read to fill a filtered answer
+_MEMBERSHIPS = frozenset({"join", "invite", "knock", "leave", "ban"})
 
 
 class Who(msgspec.Struct, frozen=True):
@@ -50,7 +52,7 @@ class _Walk(msgspec.Struct):
     backwards: bool
     limit: int
     wanted: EventFilter
-    sight: Sight
+    viewer: Viewer
 
 
 class Read:
@@ -99,6 +101,9 @@ class Read:
         not_membership: str | None,
     ) -> list[bytes]:
         """Member events (CS #get-members); `at` a token of this room's timeline or of sync."""
+        for named in (membership, not_membership):
+            if named is not None and named not in _MEMBERSHIPS:
+                raise Refused(Reason.INVALID_PARAM, "There is no such membership")
         async with self._db.read() as snap:
             room_no, until = await self._room(snap, room_id, who)
             if at is not None:
@@ -161,9 +166,10 @@ class Read:
             else:
                 place = min(await self._place(snap, room_no, start), head.head + 1)
             stop = await self._place(snap, room_no, end) if end is not None else None
-            walk = _Walk(room_no, place, stop, backwards, limit, wanted, sight)
+            viewer = await self._viewer(snap, who, sight, room_id)
+            walk = _Walk(room_no, place, stop, backwards, limit, wanted, viewer)
             found = await self._walk(snap, walk)
-            chunk = await render_all(snap, found, self._clock(), who.device_no, room_id)
+            chunk = await render_bundled(snap, room_no, found, viewer)
             shown: list[bytes] = []
             if wanted.lazy_load_members and found:
                 people = await self._senders(snap, room_no, found)
@@ -185,11 +191,11 @@ class Read:
         for _ in range(_PAGES_MAX):
             count = max(walk.limit - len(kept), 1)
             rows, more = await self._step(snap, walk, count)
-            for event in rows:
-                if walk.sight.sees(event.seq) and passes(walk.wanted, event):
-                    kept.append(event)
+            any_rows = bool(rows)
+            rows = [e for e in rows if _shown(walk, e)]
+            kept += await related_only(snap, walk.room_no, rows, walk.wanted)
             if not more:
-                walk.place = walk.stop if walk.backwards or not rows else walk.place
+                walk.place = walk.stop if walk.backwards or not any_rows else walk.place
                 break
             if len(kept) >= walk.limit:
                 break
@@ -199,13 +205,13 @@ class Read:
         """The next rows of which any may be visible, and whether there are more after them."""
         assert walk.place is not None
         if walk.backwards:
-            newest = walk.sight.last_before(walk.place)
+            newest = walk.viewer.sight.last_before(walk.place)
             floor = walk.stop - 1 if walk.stop is not None else -(2**62)
             if newest is None or newest <= floor:
                 return [], False
             rows = await events.backward(snap, walk.room_no, newest + 1, count + 1, floor)
         else:
-            oldest = walk.sight.first_from(walk.place)
+            oldest = walk.viewer.sight.first_from(walk.place)
             ceiling = walk.stop - 1 if walk.stop is not None else 2**62
             if oldest is None or oldest > ceiling:
                 return [], False
@@ -223,8 +229,10 @@ class Read:
             room_no, _ = await self._room(snap, room_id, who)
             sight = await visible_events(snap, room_no, who.user_id)
             event = await self._seen(snap, room_no, event_id, sight)
-            back = _Walk(room_no, event.seq, None, True, limit // 2, wanted, sight)
-            on = _Walk(room_no, event.seq + 1, None, False, limit - limit // 2, wanted, sight)
+            viewer = await self._viewer(snap, who, sight, room_id)
+            half = limit // 2
+            back = _Walk(room_no, event.seq, None, True, half, wanted, viewer)
+            on = _Walk(room_no, event.seq + 1, None, False, limit - half, wanted, viewer)
             before = await self._walk(snap, back) if back.limit else []
             after = await self._walk(snap, on) if on.limit else []
             shown = await state.state_at(snap, room_no, (after or [event])[-1].seq)
@@ -233,19 +241,17 @@ class Read:
                 shown = [
                     e for e in shown if e.type != "m.room.member" or e.state_key in senders
                 ]
-            now, device_no = self._clock(), who.device_no
+            whole = await render_bundled(snap, room_no, [*before, event, *after], viewer)
+            told = await render_all(snap, shown, viewer.now_ms, who.device_no, room_id)
+            at = len(before)
             parts = [
-                b'"event":' + (await render_all(snap, [event], now, device_no, room_id))[0],
+                b'"event":' + whole[at],
                 b'"start":"t%d"' % (before[-1].seq if before else event.seq),
                 b'"end":"t%d"' % (after[-1].seq + 1 if after else event.seq + 1),
+                b'"events_before":' + joined(whole[:at]),
+                b'"events_after":' + joined(whole[at + 1 :]),
+                b'"state":' + joined(told),
             ]
-            for name, chunk in (
-                (b"events_before", before),
-                (b"events_after", after),
-                (b"state", shown),
-            ):
-                rendered = await render_all(snap, chunk, now, device_no, room_id)
-                parts.append(b'"%b":[%b]' % (name, b",".join(rendered)))
             return b"{" + b",".join(parts) + b"}"
 
     async def event(self, who: Who, room_id: str, event_id: str) -> bytes:
@@ -254,24 +260,39 @@ class Read:
             room_no, _ = await self._room(snap, room_id, who, hide=True)
             sight = await visible_events(snap, room_no, who.user_id)
             found = await self._seen(snap, room_no, event_id, sight)
-            (shown,) = await render_all(snap, [found], self._clock(), who.device_no, room_id)
+            viewer = await self._viewer(snap, who, sight, room_id)
+            (shown,) = await render_bundled(snap, room_no, [found], viewer)
             return shown
+
+    async def _viewer(self, snap: Snap, who: Who, sight: Sight, room_id: str) -> Viewer:
+        ignored = await ignored_users(snap, who.user_no)
+        return Viewer(who.user_id, who.device_no, ignored, sight, self._clock(), room_id)
 
     async def _seen(self, snap: Snap, room_no: int, event_id: str, sight: Sight) -> Stored:
         found = await events.event_by_id(snap, event_id)
-        if found is None or found.room_no != room_no or not sight.sees(found.seq):
+        if (
+            found is None
+            or found.room_no != room_no
+            or found.seq is None
+            or not sight.sees(found.seq)
+        ):
             raise Refused(Reason.NOT_FOUND, "There is no such event, or you may not see it")
         return found
 
     async def nearest(self, who: Who, room_id: str, ts: int, forwards: bool) -> tuple[str, int]:
         """(event id, time) nearest to a time (CS #get-timestamp-to-event)."""
-        async with self._db.read() as snap:
+        async with self._db.read(long=True) as snap:
             room_no, _ = await self._room(snap, room_id, who)
             sight = await visible_events(snap, room_no, who.user_id)
-            found = await events.nearest(snap, room_no, ts, forwards)
-            if found is not None:
-                await self._seen(snap, room_no, found[0], sight)
-                return found
+            after = -(2**62) if forwards else 2**62
+            for _ in range(_PAGES_MAX):
+                found = await events.nearest(snap, room_no, ts, after, forwards)
+                for event_id, at, seq in found:
+                    if sight.sees(seq):
+                        return event_id, at
+                if not found:
+                    break
+                _, ts, after = found[-1]
         raise Refused(Reason.NOT_FOUND, "There is no event on that side of that time")
 
     async def is_world_readable(self, room_id: str) -> bool:
@@ -311,6 +332,11 @@ class Read:
             raise Refused(Reason.INVALID_PARAM, "That is no token of this server") from None
         found = await events.newest(snap, room_no, 0, pos, 1)
         return found[-1].seq + 1 if found else 1
+
+
+def _shown(walk: _Walk, event: Stored) -> bool:
+    ignored = event.sender in walk.viewer.ignored and event.state_key is None
+    return not ignored and walk.viewer.sight.sees(event.seq) and passes(walk.wanted, event)
 
 
 def _membership(event: Stored) -> str:

@@ -9,6 +9,8 @@ import orjson
 from kerwen.rooms.store.events import Stored, events_by_id
 from kerwen.storage.database import Snap
 
+NO_BUNDLES: Mapping[str, bytes] = {}
+
 
 def render(
     stored: Stored,
@@ -16,6 +18,7 @@ def render(
     device_no: int = 0,
     room_id: str | None = None,
     because: bytes | None = None,
+    relations: bytes | None = None,
 ) -> bytes:
     """One event (CS #room-event-format). `device_no` sees its own transaction id."""
     age = now_ms - stored.ts
@@ -26,6 +29,8 @@ def render(
         unsigned += b',"transaction_id":' + orjson.dumps(stored.txn_id)
     if because is not None:
         unsigned += b',"redacted_because":' + because
+    if relations is not None:
+        unsigned += b',"m.relations":' + relations
     if room_id is None:
         return b'%b,"unsigned":{%b}}' % (stored.client, unsigned)
     return b'%b,"room_id":%b,"unsigned":{%b}}' % (stored.client, orjson.dumps(room_id), unsigned)
@@ -37,11 +42,19 @@ async def render_all(
     now_ms: int,
     device_no: int = 0,
     room_id: str | None = None,
+    bundles: Mapping[str, bytes] = NO_BUNDLES,
 ) -> list[bytes]:
-    """Several events; redacted ones with the event that redacted them."""
+    """Several events; redacted ones with the event that redacted them, others with their
+    aggregations if the caller gathered those.
+    """
     found = list(stored)
     because = await reasons(snap, found, now_ms)
-    return [render(e, now_ms, device_no, room_id, because.get(e.event_id)) for e in found]
+    return [
+        render(
+            e, now_ms, device_no, room_id, because.get(e.event_id), bundles.get(e.event_id)
+        )
+        for e in found
+    ]
 
 
 async def reasons(snap: Snap, stored: Iterable[Stored], now_ms: int) -> Mapping[str, bytes]:

@@ -26,6 +26,7 @@ from kerwen.keys.store import (
     signature_changes,
     to_device,
 )
+from kerwen.rooms.actions.bundle import ignored_users as ignored_users
 from kerwen.rooms.actions.membership import blocks_invites
 from kerwen.rooms.actions.sync_rooms import Asker, RoomSync, Window
 from kerwen.rooms.actions.typing import Typing
@@ -500,21 +501,6 @@ class _Blocks:
                 inner = b",".join(orjson.dumps(i) + b":" + block for i, block in rooms)
                 sections.append(b'"%b":{%b}' % (name.encode(), inner))
         return [b'"rooms":{%b}' % b",".join(sections)] if sections else []
-
-
-class _Ignored(msgspec.Struct):
-    ignored_users: dict[str, msgspec.Raw] = {}
-
-
-async def ignored_users(snap: Snap, user_no: int) -> frozenset[str]:
-    """Whom an account does not want to hear (CS #ignoring-users)."""
-    stored = await account_data.get_global(snap, user_no, "m.ignored_user_list")
-    if stored is None:
-        return frozenset()
-    try:
-        return frozenset(msgspec.json.decode(stored, type=_Ignored).ignored_users)
-    except msgspec.ValidationError:
-        return frozenset()
 
 
 def _inviter(stripped: bytes, user_id: str) -> str | None:

@@ -9,11 +9,14 @@ import msgspec
 import orjson
 
 from kerwen.base.clock import Clock
+from kerwen.rooms.actions.bundle import Viewer, bundled
+from kerwen.rooms.actions.passing import passes as passes
+from kerwen.rooms.actions.passing import related_only
 from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.actions.render import render, render_all
 from kerwen.rooms.actions.unread import unread
 from kerwen.rooms.actions.visible import visible_events
-from kerwen.rooms.filters import EventFilter, Filter
+from kerwen.rooms.filters import Filter
 from kerwen.rooms.store import events, members, receipts, state
 from kerwen.rooms.store.events import LOUD, MARKED, Stored
 from kerwen.rooms.store.state import StateKey
@@ -189,7 +192,7 @@ class RoomSync:
         limit = me.wanted.timeline_limit
         found = None if anew else self._recent.since(place.room_no, window.since, window.upto)
         if found is not None:
-            found = self._passing(me, found, stretch)
+            found = await self._passing(snap, me, found, stretch)
             stretch.limited = len(found) > limit
             stretch.timeline = found[len(found) - limit :] if stretch.limited else found
         else:
@@ -222,7 +225,7 @@ class RoomSync:
         for _ in range(_SCAN_MAX):
             page = await events.backward(snap, room_no, before, count, floor - 1)
             fresh = [e for e in page if since < e.pos <= upto]
-            kept += self._passing(me, fresh, stretch)
+            kept += await self._passing(snap, me, fresh, stretch)
             if len(kept) > limit:
                 break
             old = bool(page) and page[-1].pos <= since
@@ -232,7 +235,9 @@ class RoomSync:
             before, count = page[-1].seq, _PAGE
         stretch.timeline, stretch.limited = kept[:limit][::-1], True
 
-    def _passing(self, me: Asker, found: Sequence[Stored], stretch: Stretch) -> list[Stored]:
+    async def _passing(
+        self, snap: Snap, me: Asker, found: Sequence[Stored], stretch: Stretch
+    ) -> list[Stored]:
         wanted = me.wanted.timeline
         if wanted.passes_all and not me.ignored:
             return list(found)
@@ -243,7 +248,7 @@ class RoomSync:
                 kept.append(event)
             elif event.sender == me.user_id or event.flags & (LOUD | MARKED):
                 stretch.counted = True
-        return kept
+        return await related_only(snap, found[0].room_no, kept, wanted) if kept else kept
 
     async def _render(
         self,
@@ -254,7 +259,10 @@ class RoomSync:
         stretch: Stretch,
     ) -> bytes:
         flag = b"true" if stretch.limited else b"false"
-        body = await self._events(snap, me, window, stretch.timeline)
+        if stretch.limited or stretch.whole:
+            body = await self._bundled(snap, me, place, window, stretch.timeline)
+        else:
+            body = await self._events(snap, me, window, stretch.timeline)
         return b'{"events":[%b],"limited":%b,"prev_batch":"t%d"}' % (body, flag, stretch.first)
 
     async def _events(
@@ -283,6 +291,20 @@ class RoomSync:
         if shared:
             self._recent.keep_rendering(room_no, first, last, body)
         return body
+
+    async def _bundled(
+        self, snap: Snap, me: Asker, place: Standing, window: Window, timeline: list[Stored]
+    ) -> bytes:
+        """The events of a stretch that is not all there is, with what relates to them."""
+        sight = await visible_events(snap, place.room_no, me.user_id)
+        viewer = Viewer(me.user_id, me.device_no, me.ignored, sight, window.now_ms)
+        bundles = await bundled(snap, place.room_no, timeline, viewer)
+        rendered = await render_all(
+            snap, timeline, window.now_ms, me.device_no, bundles=bundles
+        )
+        if me.wanted.event_fields is not None:
+            rendered = [_picked(me, e) for e in rendered]
+        return b",".join(rendered)
 
     # --- state ------------------------------------------------------------------------------
 
@@ -458,18 +480,6 @@ class RoomSync:
             }
             said += b',"unread_thread_notifications":' + orjson.dumps(threads)
         return said
-
-
-def passes(wanted: EventFilter, stored: Stored) -> bool:
-    """Whether a section's filter lets an event through; its content is parsed only if asked."""
-    if wanted.passes_all:
-        return True
-    if not wanted.type(stored.type) or not wanted.sender(stored.sender):
-        return False
-    if wanted.contains_url is None:
-        return True
-    content = orjson.loads(stored.client + b"}").get("content")
-    return (isinstance(content, dict) and "url" in content) is wanted.contains_url
 
 
 def render_receipts(changed: Iterable[receipts.Receipt]) -> bytes:

@@ -99,12 +99,14 @@ _ADD_SENT = sql(
     " values (:device_no, :room_no, :kind, :txn_id, :event_id, :ts)"
 )
 _AT_TS_FORWARD = sql(
-    "select event_id, ts from events where room_no = :room_no and ts >= :ts and seq is not null"
-    " order by ts, seq limit 1"
+    "select event_id, ts, seq from events where room_no = :room_no"
+    " and (ts > :ts or (ts = :ts and seq > :after)) and seq is not null"
+    " order by ts, seq limit 200"
 )
 _AT_TS_BACKWARD = sql(
-    "select event_id, ts from events where room_no = :room_no and ts <= :ts and seq is not null"
-    " order by ts desc, seq desc limit 1"
+    "select event_id, ts, seq from events where room_no = :room_no"
+    " and (ts < :ts or (ts = :ts and seq < :after)) and seq is not null"
+    " order by ts desc, seq desc limit 200"
 )
 _THREADS_SINCE = sql(
     "select e.thread, e.seq, e.sender, e.flags from events e where e.room_no = :room_no"
@@ -310,10 +312,15 @@ def note_sent(
     )
 
 
-async def nearest(snap: Snap, room_no: int, ts: int, forwards: bool) -> tuple[str, int] | None:
-    """(event id, time) of the event nearest to a time, in one direction."""
-    row = await snap.one(_AT_TS_FORWARD if forwards else _AT_TS_BACKWARD, room_no=room_no, ts=ts)
-    return (row[0], row[1]) if row else None
+async def nearest(
+    snap: Snap, room_no: int, ts: int, after: int, forwards: bool
+) -> list[tuple[str, int, int]]:
+    """(event id, time, seq) of events at a time but behind a place, and later (earlier) ones,
+    the nearest first; 200 at most. Walks the whole room: a read for a thread."""
+    found = await snap.all(
+        _AT_TS_FORWARD if forwards else _AT_TS_BACKWARD, room_no=room_no, ts=ts, after=after
+    )
+    return [(row[0], row[1], row[2]) for row in found]
 
 
 async def threaded_since(
