@@ -14,7 +14,12 @@ from kerwen.storage.postgres_pool import Link, connect
 _BATCH = 5_000
 _TABLES = (
     "select name from sqlite_schema where type = 'table' and name not like 'sqlite_%'"
-    " and name <> 'schema_version' order by name"
+    " and name <> 'schema_version' and name not like 'search_index%' order by name"
+)
+# the index of words has a form of its own on each engine: it is made anew from the events
+_INDEX_ANEW = (
+    "insert into search_pending select event_no from events where redacted_by is null"
+    " and type in ('m.room.message', 'm.room.name', 'm.room.topic') on conflict do nothing"
 )
 
 
@@ -33,6 +38,7 @@ async def move_to_postgres(path: Path, dsn: str) -> int:
             copied = 0
             for (table,) in source.execute(_TABLES).fetchall():
                 copied += await _table(source, link, table)
+            await link.call(link.raw.execute, _INDEX_ANEW)
             await _set_feed(source, link)
         return copied
     finally:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kerwen.rooms.search_words import indexed, question, text_of, words_of
+from kerwen.storage.feed import Feed
+from kerwen.storage.move import move_to_postgres
+from kerwen.storage.postgres_open import open_postgres
 from kerwen.storage.sql import sql
 from tests.api.checked import Checked
-from tests.rooms.house import House, Json, Person, ids
+from tests.rooms.house import House, Json, Person, ids, sqlite_house
+from tests.storage.engines import emptied
 
 _LEFT = sql("select event_no from search_pending")
 _KEPT = sql("select rowid from search_index")
@@ -317,3 +322,22 @@ def test_a_question_in_both_tongues() -> None:
 def test_no_text(content: Any) -> None:
     assert text_of("m.room.message", content) is None
     assert text_of("m.room.member", {"body": "x"}) is None
+
+
+async def test_the_index_is_made_anew_on_the_other_engine(
+    tmp_path: Path, sqlite_template: Path, postgres_template: str
+) -> None:
+    lite = sqlite_house(tmp_path, sqlite_template)
+    ayna = await lite.person("ayna")
+    room = await open_room(ayna)
+    old = await ayna.say(room, "alma bir")
+    assert results(await found(ayna, "alma")) == [old]
+    new = await ayna.say(room, "alma iki")  # not taken in yet
+    await lite.close()
+    dsn = await emptied(postgres_template)
+    await move_to_postgres(tmp_path / "kerwen.db", dsn)
+    feed = Feed()
+    moved = House(await open_postgres(dsn, feed), feed, tmp_path, lite.clock)
+    there = Person(moved, ayna.id, ayna.device_id, ayna.token)
+    assert results(await found(there, "alma", order_by="recent")) == [new, old]
+    await moved.close()
