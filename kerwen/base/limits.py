@@ -60,6 +60,7 @@ SLIDING_STATE_MAX = 200  # pairs of one required_state
 SLIDING_TIMELINE_MAX = 100  # events of a room in one answer
 SLIDING_CONNECTIONS_MAX = 16  # per device; the oldest go
 SLIDING_STATE_BYTES = 1 * MIB  # what is kept of one connection
+SLIDING_MEMBERS_BYTES = 64 * KIB  # of that, what is kept in memory of members, 8 bytes each
 SLIDING_LIFE_MS = 30 * 24 * 3_600_000  # a connection that nobody uses
 SLIDING_KEPT = 20_000  # connections in memory
 SLIDING_KEPT_BYTES = 64 * MIB

@@ -1,7 +1,7 @@
 """What a sliding sync asks for: lists of rooms with windows, subscriptions, extensions.
 
     wish = parse(body)                        # Refused(NOT_JSON, BAD_JSON, INVALID_PARAM)
-    chosen = windows(len(rooms), wish.lists["all"].ranges)
+    chosen = windows(len(rooms), wish.lists[0].ranges)
     config = combine(configs)                 # of all rules that a room matches
 
 A `Config` is what one room is wanted with. Those that are equal are one object, so that the
@@ -116,29 +116,7 @@ class Seen(Protocol):
     def name(self) -> str | None: ...
 
 
-class RoomWish(msgspec.Struct):
-    """What a rule wants of its rooms."""
-
-    timeline_limit: Index = limits.TIMELINE_LIMIT_DEFAULT
-    required_state: Pairs = []
-
-
-class ListWish(RoomWish):
-    """A list. `ranges`: windows with both ends in them; None: all of the list."""
-
-    ranges: Annotated[list[tuple[Index, Index]], msgspec.Meta(max_length=100)] | None = None
-    filters: Filters | None = None
-
-
-class RoomsExtension(msgspec.Struct):
-    """An extension of rooms. `lists`, `rooms`: whose rooms it is for; None, or `*`: all."""
-
-    enabled: bool | None = None
-    lists: Texts | None = None
-    rooms: Texts | None = None
-
-
-class ToDevice(msgspec.Struct):
+class ToDevice(msgspec.Struct, gc=False):
     """MSC3885. `since`: up to where messages came."""
 
     enabled: bool | None = None
@@ -146,63 +124,27 @@ class ToDevice(msgspec.Struct):
     limit: Index | None = None
 
 
-class Plain(msgspec.Struct):
-    """An extension with nothing but a switch (MSC3884: `e2ee`)."""
+class Rule(msgspec.Struct):
+    """A list. `ranges`: windows with both ends in them; None: all of it."""
 
-    enabled: bool | None = None
-
-
-class Threads(msgspec.Struct):
-    """MSC4308: thread subscriptions."""
-
-    enabled: bool | None = None
-    limit: Index | None = None
-
-
-class Extensions(msgspec.Struct):
-    """What is wanted beside rooms."""
-
-    to_device: ToDevice | None = None
-    e2ee: Plain | None = None
-    account_data: RoomsExtension | None = None
-    receipts: RoomsExtension | None = None
-    typing: RoomsExtension | None = None
-    threads: Threads | None = msgspec.field(
-        default=None, name="io.element.msc4308.thread_subscriptions"
-    )
+    name: str
+    ranges: list[tuple[int, int]] | None
+    filters: Filters | None
+    config: Config
 
 
 class Wish(msgspec.Struct):
-    """The body of a request."""
+    """What a request asks for. Extensions that are not enabled are None or false."""
 
-    conn_id: Text | None = None
-    txn_id: Text | None = None
-    lists: dict[Text, ListWish] | None = None
-    room_subscriptions: dict[Text, RoomWish] | None = None
-    extensions: Extensions | None = None
-
-
-_decode = msgspec.json.Decoder(Wish).decode
-
-
-def parse(body: bytes) -> Wish:
-    """The wish that a body holds; an empty one reads as `{}`."""
-    try:
-        if not body.isascii():
-            body.decode()  # what is skipped is checked too
-        wish = _decode(body or b"{}")
-    except msgspec.ValidationError as error:
-        raise Refused(Reason.INVALID_PARAM, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refused(Reason.NOT_JSON, "The body is not JSON") from None
-    if len(wish.lists or ()) > limits.SLIDING_LISTS_MAX:
-        raise Refused(Reason.INVALID_PARAM, "Too many lists")
-    if len(wish.room_subscriptions or ()) > limits.SLIDING_LISTS_MAX:
-        raise Refused(Reason.INVALID_PARAM, "Too many room subscriptions")
-    for one in (wish.lists or {}).values():
-        if any(first > last for first, last in one.ranges or ()):
-            raise Refused(Reason.INVALID_PARAM, "A range ends before it begins")
-    return wish
+    conn_id: str
+    txn_id: str | None
+    lists: list[Rule]
+    subscriptions: list[tuple[str, Config]]
+    to_device: ToDevice | None = None
+    e2ee: bool = False
+    account_data: bool = False
+    receipts: bool = False
+    typing: bool = False
 
 
 def windows(count: int, ranges: Sequence[tuple[int, int]] | None) -> list[range]:
@@ -337,12 +279,6 @@ def _one(config: Config) -> Config:
     return config
 
 
-def config_of(wish: RoomWish, extras: int) -> Config:
-    """The configuration that a rule asks for."""
-    limit = min(wish.timeline_limit, limits.SLIDING_TIMELINE_MAX)
-    return _one(Config(limit, required(tuple(wish.required_state)), extras))
-
-
 @lru_cache(_KEPT)
 def _union(one: Config, other: Config) -> Config:
     return _one(
@@ -364,20 +300,111 @@ def interned(config: Config) -> Config:
     return _one(config)
 
 
-def extras_of(extensions: Extensions | None, name: str | None, room_id: str | None) -> int:
-    """The extras of a list's rooms (`name`), or of a room subscribed to (`room_id`)."""
-    if extensions is None:
-        return 0
-    found = 0
-    for bit, extension in (
-        (ACCOUNT_DATA, extensions.account_data),
-        (RECEIPTS, extensions.receipts),
-        (TYPING, extensions.typing),
-    ):
-        if extension is None or not extension.enabled:
-            continue
-        wanted = extension.lists if room_id is None else extension.rooms
-        this = name if room_id is None else room_id
-        if wanted is None or ANY in wanted or this in wanted:
-            found |= bit
-    return found
+# --- requests -------------------------------------------------------------------------------
+
+
+class _Room(msgspec.Struct):
+    """What a rule wants of its rooms."""
+
+    timeline_limit: Index = limits.TIMELINE_LIMIT_DEFAULT
+    required_state: Pairs = []
+
+    def config(self, extras: int) -> Config:
+        limit = min(self.timeline_limit, limits.SLIDING_TIMELINE_MAX)
+        return _one(Config(limit, required(tuple(self.required_state)), extras))
+
+
+class _List(_Room):
+    ranges: Annotated[list[tuple[Index, Index]], msgspec.Meta(max_length=100)] | None = None
+    filters: Filters | None = None
+
+
+class _Extension(msgspec.Struct):
+    """`lists`, `rooms`: whose rooms it is for; None, or `*`: all."""
+
+    enabled: bool | None = None
+    lists: Texts | None = None
+    rooms: Texts | None = None
+
+
+class _Extensions(msgspec.Struct):
+    to_device: ToDevice | None = None
+    e2ee: _Extension | None = None
+    account_data: _Extension | None = None
+    receipts: _Extension | None = None
+    typing: _Extension | None = None
+
+    def extras(self, name: str, of_list: bool) -> int:
+        """The extras of a list's rooms, or of one room that is subscribed to."""
+        found = 0
+        for bit, extension in (
+            (ACCOUNT_DATA, self.account_data),
+            (RECEIPTS, self.receipts),
+            (TYPING, self.typing),
+        ):
+            if extension is not None and extension.enabled:
+                wanted = extension.lists if of_list else extension.rooms
+                if wanted is None or ANY in wanted or name in wanted:
+                    found |= bit
+        return found
+
+
+class _Body(msgspec.Struct):
+    conn_id: Text | None = None
+    txn_id: Text | None = None
+    lists: dict[Text, _List] | None = None
+    room_subscriptions: dict[Text, _Room] | None = None
+    extensions: _Extensions | None = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_NO_EXTENSIONS: Final = _Extensions()
+
+
+def parse(raw: bytes) -> Wish:
+    """The wish that a body holds; an empty one reads as `{}`."""
+    try:
+        if not raw.isascii():
+            raw.decode()  # what is skipped is checked too
+        body = _decode(raw or b"{}")
+    except msgspec.ValidationError as error:
+        raise Refused(Reason.INVALID_PARAM, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused(Reason.NOT_JSON, "The body is not JSON") from None
+    _check(body)
+    extensions = body.extensions or _NO_EXTENSIONS
+    wish = Wish(
+        body.conn_id or "",
+        body.txn_id,
+        [
+            Rule(name, one.ranges, one.filters, one.config(extensions.extras(name, True)))
+            for name, one in (body.lists or {}).items()
+        ],
+        [
+            (room_id, one.config(extensions.extras(room_id, False)))
+            for room_id, one in (body.room_subscriptions or {}).items()
+        ],
+    )
+    if extensions.to_device is not None and extensions.to_device.enabled:
+        wish.to_device = extensions.to_device
+    wish.e2ee = _enabled(extensions.e2ee)
+    wish.account_data = _enabled(extensions.account_data)
+    wish.receipts = _enabled(extensions.receipts)
+    wish.typing = _enabled(extensions.typing)
+    return wish
+
+
+def _enabled(extension: _Extension | None) -> bool:
+    return extension is not None and bool(extension.enabled)
+
+
+def _check(body: _Body) -> None:
+    if len(body.lists or ()) > limits.SLIDING_LISTS_MAX:
+        raise Refused(Reason.INVALID_PARAM, "Too many lists")
+    if len(body.room_subscriptions or ()) > limits.SLIDING_LISTS_MAX:
+        raise Refused(Reason.INVALID_PARAM, "Too many room subscriptions")
+    for one in (body.lists or {}).values():
+        if any(first > last for first, last in one.ranges or ()):
+            raise Refused(Reason.INVALID_PARAM, "A range ends before it begins")
+    if any("\0" in text for text in (body.conn_id or "", *(body.room_subscriptions or ()))):
+        raise Refused(Reason.INVALID_PARAM, "An id holds a NUL")

@@ -14,9 +14,11 @@ import msgspec
 from kerwen.base import feed_token
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.feed_token import FeedToken
+from kerwen.base.limits import SLIDING_MEMBERS_BYTES
 from kerwen.rooms.sliding import Config, Required, interned
 
 _GENERATION_DIGITS = 19
+_KEY_BYTES = 8
 
 
 class Pos(msgspec.Struct, frozen=True):
@@ -178,6 +180,58 @@ def decode_state(body: bytes) -> State:
         at += step
         rooms[at] = value
     return State(configs, rooms, form.behind)
+
+
+# --- members ------------------------------------------------------------------------------
+
+
+class SentMembers:
+    """Which member events a client has, where it wants them as the timeline needs them.
+
+    Eight bytes each, by hash, for there may be thousands. What an answer told counts once the
+    client comes back with that answer's position.
+    """
+
+    __slots__ = ("_epochs", "_known", "_told")
+
+    def __init__(self) -> None:
+        self._known = bytearray()
+        self._told: list[tuple[int, int, bytes]] = []  # (generation, position, keys)
+        self._epochs: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._known) // _KEY_BYTES
+
+    def key(self, room_no: int, user_id: str) -> bytes:
+        """What stands for a member of a room."""
+        made = hash((room_no, self._epochs.get(room_no, 0), user_id))
+        return made.to_bytes(_KEY_BYTES, "little", signed=True)
+
+    def has(self, room_no: int, user_id: str) -> bool:
+        """Whether the client has a member."""
+        return bool(self._known) and self.key(room_no, user_id) in self._known
+
+    def forget(self, room_no: int) -> None:
+        """The client has no member of a room any more."""
+        if self._known:
+            self._epochs[room_no] = self._epochs.get(room_no, 0) + 1
+
+    def told(self, pos: Pos, keys: bytes) -> None:
+        """An answer with this `pos` told of members."""
+        if keys:
+            self._told.append((pos.generation, pos.token.pos, keys))
+
+    def came_back(self, pos: Pos) -> None:
+        """The client has the answer with this `pos`, and those before; later ones got lost."""
+        if not self._told:
+            return
+        for generation, upto, keys in self._told:
+            if generation <= pos.generation and upto <= pos.token.pos:
+                self._known += keys
+        self._told.clear()
+        if len(self._known) > SLIDING_MEMBERS_BYTES:
+            self._known.clear()
+            self._epochs.clear()
 
 
 # --- filters --------------------------------------------------------------------------------

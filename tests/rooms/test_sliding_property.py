@@ -155,7 +155,9 @@ async def test_any_windows_end_where_starting_anew_begins(house: House, seed: in
         rooms.append(await people[number].create_room(**wish))
     play = Play(people, rooms, chance)
     lookers = [
-        Looker(person, kind, rooms, chance) for person in people for kind in ("all", "lazy", "named")
+        Looker(person, kind, rooms, chance)
+        for person in people
+        for kind in ("all", "lazy", "named")
     ]
     for _ in range(STEPS):
         await play.act()

@@ -29,7 +29,7 @@ from kerwen.rooms.actions.sliding_sync_facts import RoomFacts
 from kerwen.rooms.actions.sliding_sync_rooms import Reader, SlidingRooms, Span
 from kerwen.rooms.actions.sliding_sync_shelf import Entry, Shelf, Shelves
 from kerwen.rooms.actions.typing import Typing
-from kerwen.rooms.sliding import Config, Wish, combine, config_of, extras_of, windows
+from kerwen.rooms.sliding import Config, Wish, combine, windows
 from kerwen.rooms.sliding_state import NextState, Pos, State, read_pos
 from kerwen.rooms.store import events, heads, members, receipts, sliding
 from kerwen.rooms.store.events import MARKED, Stored
@@ -41,7 +41,6 @@ from kerwen.storage.wake import LINGER_MS, WakeIndex, Watch
 
 _PLACES_MAX = 64  # rooms whose place is kept for a connected account
 _ROOMS_A_TURN = 16  # rooms of a long answer that are made before others get their turn
-_NO_EXTENSIONS = asked_for.Extensions()
 
 
 class Asked(msgspec.Struct, gc=False):
@@ -65,6 +64,8 @@ class Look(msgspec.Struct, gc=False):
     next: NextState
     following: FeedToken
     news: bool
+    shelf: int  # the number of the shelf it was made of
+    members: bytes  # keys of the members that it tells of
 
 
 class _Round(msgspec.Struct, gc=False):
@@ -82,6 +83,7 @@ class _Round(msgspec.Struct, gc=False):
     changed: Collection[int] = ()
     moved: bool = True  # the reader came or went somewhere
     matched: dict[int, tuple[Entry, Config]] = {}
+    only_news: bool = False  # no rule can match otherwise than before
     places: dict[int, Standing] = {}
     told: list[tuple[str, bytes]] = []
     anew: dict[int, list[str]] = {}  # rooms told anew → the events shown of them
@@ -144,8 +146,11 @@ class SlidingSync:
             and not await self._feed.until(pos.token.pos)
         ):
             raise Refused(Reason.UNKNOWN_POSITION, "Unknown position")
-        conn = self.connections.open(asked.device_no, asked.wish.conn_id or "")
-        base = State() if pos is None else await self.connections.state(conn, pos.generation)
+        conn = self.connections.open(asked.device_no, asked.wish.conn_id)
+        base = State()
+        if pos is not None:
+            base = await self.connections.state(conn, pos.generation)
+            conn.sent.came_back(pos)
         watch = await self._watch(asked)
         await self._acknowledge(asked, watch)
         turn = Turn()
@@ -172,8 +177,8 @@ class SlidingSync:
         return watch
 
     async def _acknowledge(self, asked: Asked, watch: Watch) -> None:
-        wish = (asked.wish.extensions or _NO_EXTENSIONS).to_device
-        if wish is None or not wish.enabled or not wish.since:
+        wish = asked.wish.to_device
+        if wish is None or not wish.since:
             return
         try:
             since = feed_token.decode(wish.since)
@@ -206,7 +211,7 @@ class SlidingSync:
                     following = FeedToken(upto, 0, self._typing.origin, soft)
                     look = await self._look(asked, conn, pos, base, watch, following)
                     if pos is not None and not look.news and not look.next.changed:
-                        conn.calm, conn.lists = (pos.generation, asked.key), look.lists
+                        _note_calm(conn, pos.generation, asked, look)
                 left = deadline - loop.time()
                 ready = (look is not None and look.news) or left <= 0 or self._stopping
                 if pos is None or ready or turn.over:
@@ -265,7 +270,8 @@ class SlidingSync:
                 if kept is None:
                     return await self._close(asked, conn, pos, base, None, turn, upto, soft)
                 generation = kept
-            conn.calm, conn.lists = (generation, asked.key), lists
+            _note_calm(conn, generation, asked, look)
+            conn.sent.told(Pos(generation, following), look.members)
         more = await self._with_counts(asked, more)
         parts = [b'"pos":"%b"' % str(Pos(generation, following)).encode()]
         if asked.wish.txn_id is not None:
@@ -276,8 +282,7 @@ class SlidingSync:
 
     async def _with_counts(self, asked: Asked, found: list[bytes]) -> list[bytes]:
         """MSC3884: the counts of keys go with every answer."""
-        wish = (asked.wish.extensions or _NO_EXTENSIONS).e2ee
-        if wish is None or not wish.enabled:
+        if not asked.wish.e2ee:
             return found
         counts = await self._key_counts.of(asked.device_no)
         lists = [part for part in found if part.startswith(b'"device_lists"')]
@@ -299,7 +304,14 @@ class SlidingSync:
         token = pos.token if pos is not None else None
         since = token.pos if token is not None else 0
         shelf, places = await self._shelves.of(watch, asked.user_id)
-        me = Reader(asked.user_no, asked.user_id, asked.device_no, conn.number, watch.ignored)
+        me = Reader(
+            asked.user_no,
+            asked.user_id,
+            asked.device_no,
+            watch.ignored,
+            conn.sent,
+            bytearray(),
+        )
         this = _Round(
             asked,
             me,
@@ -312,37 +324,49 @@ class SlidingSync:
             token is not None and watch.base <= since,
         )
         this.places = {place.room_no: place for place in places}
+        filters = [rule.filters for rule in asked.wish.lists]
+        this.only_news = (
+            this.known
+            and pos is not None
+            and conn.calm == (pos.generation, asked.key)
+            and conn.shelf == shelf.number
+            and not any(one is not None and (one.of_state or one.spaces) for one in filters)
+        )
         async with LazySnap(self._db) as snap:
             lists = await self._match(snap, this)
             await self._note_changes(snap, this)
             await self._tell_rooms(snap, this)
             more, news = await self._extensions(snap, conn, this)
-        return Look(lists, this.told, more, this.next, following, news or bool(this.told))
+        news = news or bool(this.told)
+        return Look(
+            lists, this.told, more, this.next, following, news, shelf.number, bytes(me.telling)
+        )
 
     async def _match(self, snap: Snap, this: _Round) -> bytes:
         """Finds the rooms that the rules match, and what each is wanted with."""
         wish, shelf, matched = this.asked.wish, this.shelf, this.matched
         said = []
-        for name, one in (wish.lists or {}).items():
-            rooms = await self._shelves.admitted(snap, shelf, one.filters)
-            config = config_of(one, extras_of(wish.extensions, name, None))
-            for window in windows(len(rooms), one.ranges):
-                for entry in rooms[window.start : window.stop]:
+        for rule in wish.lists:
+            rooms = await self._shelves.admitted(snap, shelf, rule.filters)
+            config = rule.config
+            for window in windows(len(rooms), rule.ranges):
+                seen = rooms[window.start : window.stop]
+                if not matched:
+                    matched.update({entry.room_no: (entry, config) for entry in seen})
+                    continue
+                for entry in seen:
                     known = matched.get(entry.room_no)
                     if known is None:
                         matched[entry.room_no] = (entry, config)
                     elif known[1] is not config:
                         matched[entry.room_no] = (entry, combine((known[1], config)))
-            said.append(b'%b:{"count":%d}' % (orjson.dumps(name), len(rooms)))
-        for room_id, sub in (wish.room_subscriptions or {}).items():
+            said.append(b'%b:{"count":%d}' % (orjson.dumps(rule.name), len(rooms)))
+        for room_id, config in wish.subscriptions:
             found = shelf.by_id(room_id) or await self._former(snap, this, room_id)
             if found is None:
                 continue
-            config = config_of(sub, extras_of(wish.extensions, None, room_id))
             known = matched.get(found.room_no)
-            if known is not None:
-                config = combine((known[1], config))
-            matched[found.room_no] = (found, config)
+            matched[found.room_no] = (found, combine((known[1], config) if known else (config,)))
         return b",".join(said)
 
     async def _former(self, snap: Snap, this: _Round, room_id: str) -> Entry | None:
@@ -363,19 +387,7 @@ class SlidingSync:
     # --- rooms ------------------------------------------------------------------------------
 
     async def _tell_rooms(self, snap: Snap, this: _Round) -> None:
-        base, since = this.base, this.since
-        fresh: list[tuple[Entry, Config]] = []
-        for room_no, (entry, config) in this.matched.items():
-            if (
-                room_no not in base.rooms
-                or room_no in this.changed
-                or room_no in base.behind
-                or entry.pos > since
-                or entry.read_pos > since
-                or base.config(room_no) != config
-                or base.is_direct(room_no) != entry.direct
-            ):
-                fresh.append((entry, config))
+        fresh = self._with_news(this) if this.only_news else self._to_tell(this)
         await self._prepare(snap, this, fresh)
         for number, (entry, config) in enumerate(fresh):
             body = await self._tell(snap, this, entry, config)
@@ -386,6 +398,29 @@ class SlidingSync:
         if this.token is not None:
             await self._tell_left(snap, this)
             self._leave_out(this)
+
+    def _with_news(self, this: _Round) -> list[tuple[Entry, Config]]:
+        """Rooms that came into a window or have news. That one is wanted with less than before
+        need not be known until it has some: up to then, the client has what it had."""
+        matched = this.matched
+        found = matched.keys() - this.base.rooms.keys()
+        found |= matched.keys() & {*this.changed, *this.base.behind}
+        return [matched[room_no] for room_no in found]
+
+    def _to_tell(self, this: _Round) -> list[tuple[Entry, Config]]:
+        """Rooms that are new, have news, or are wanted otherwise than before."""
+        base, since = this.base, this.since
+        return [
+            (entry, config)
+            for room_no, (entry, config) in this.matched.items()
+            if room_no not in base.rooms
+            or room_no in this.changed
+            or room_no in base.behind
+            or entry.pos > since
+            or entry.read_pos > since
+            or base.config(room_no) != config
+            or base.is_direct(room_no) != entry.direct
+        ]
 
     async def _prepare(
         self, snap: Snap, this: _Round, fresh: Sequence[tuple[Entry, Config]]
@@ -527,19 +562,17 @@ class SlidingSync:
         self, snap: Snap, conn: Connection, this: _Round
     ) -> tuple[list[bytes], bool]:
         """The sections that were asked for, and whether they are news."""
-        wish = this.asked.wish.extensions
-        if wish is None:
-            return [], False
+        wish = this.asked.wish
         found: list[bytes | None] = []
-        if wish.to_device is not None and wish.to_device.enabled:
+        if wish.to_device is not None:
             found.append(await self._messages(snap, conn, this, wish.to_device))
-        if wish.e2ee is not None and wish.e2ee.enabled and this.token is not None:
+        if wish.e2ee and this.token is not None:
             found.append(await self._device_lists(snap, this))
-        if wish.account_data is not None and wish.account_data.enabled:
+        if wish.account_data:
             found.append(await self._own_data(snap, this))
-        if wish.receipts is not None and wish.receipts.enabled:
+        if wish.receipts:
             found.append(await self._receipts(snap, this))
-        if wish.typing is not None and wish.typing.enabled:
+        if wish.typing:
             found.append(self._who_types(this))
         told = [part for part in found if part is not None]
         return told, bool(told)
@@ -573,7 +606,7 @@ class SlidingSync:
 
     def _known(self, this: _Round, bit: int, candidates: Iterable[int]) -> Known:
         """The rooms that an extension is for."""
-        anew = {
+        anew: dict[int, Sequence[str]] = {
             room_no: shown
             for room_no, shown in this.anew.items()
             if this.matched[room_no][1].extras & bit and not self._had(this, room_no) & bit
@@ -637,6 +670,10 @@ class SlidingSync:
             changed = self._typing.changed_since(token.soft_origin, token.soft, this.watch.rooms)
         known = self._known(this, asked_for.TYPING, changed)
         return extensions.who_types(self._typing, this.me.ignored, known)
+
+
+def _note_calm(conn: Connection, generation: int, asked: Asked, look: Look) -> None:
+    conn.calm, conn.lists, conn.shelf = (generation, asked.key), look.lists, look.shelf
 
 
 def _ring(waiter: asyncio.Future[None]) -> None:

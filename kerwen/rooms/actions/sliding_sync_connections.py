@@ -8,7 +8,6 @@ database before the client learns of it, so that any worker, and the next start,
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import OrderedDict
 
 from kerwen.base.clock import Clock
@@ -20,7 +19,7 @@ from kerwen.base.limits import (
     SLIDING_LIFE_MS,
     SLIDING_STATE_BYTES,
 )
-from kerwen.rooms.sliding_state import State, decode_state, encode_state
+from kerwen.rooms.sliding_state import SentMembers, State, decode_state, encode_state
 from kerwen.rooms.store import sliding
 from kerwen.storage.database import Database
 
@@ -46,10 +45,11 @@ class Turn:
 
 
 class Connection:
-    """One connection. `number` is good for this process only.
+    """One connection.
 
     `calm`: the generation and the request (by hash) with which nothing was left to tell but
-    news; `lists`: that answer's section. `more`: to-device messages remained.
+    news; `lists`: that answer's section; `shelf`: the number of the shelf it was made of.
+    `more`: to-device messages remained.
     """
 
     __slots__ = (
@@ -58,22 +58,24 @@ class Connection:
         "device_no",
         "lists",
         "more",
-        "number",
         "seen_ms",
+        "sent",
+        "shelf",
         "size",
         "states",
         "turns",
     )
 
-    def __init__(self, device_no: int, conn_id: str, number: int) -> None:
+    def __init__(self, device_no: int, conn_id: str) -> None:
         self.device_no = device_no
         self.conn_id = conn_id
-        self.number = number
+        self.sent = SentMembers()
         self.states: dict[int, State] = {}
         self.size = _CONNECTION_BYTES
         self.seen_ms = 0
         self.calm: tuple[int, int] | None = None
         self.lists = b""
+        self.shelf = 0
         self.more = False
         self.turns: dict[str, Turn] = {}
 
@@ -86,7 +88,6 @@ class Connections:
         self._clock = clock
         self._kept: OrderedDict[tuple[int, str], Connection] = OrderedDict()
         self._bytes = 0
-        self._numbers = itertools.count(1)
         self._swept_ms = 0
 
     def __len__(self) -> int:
@@ -99,7 +100,7 @@ class Connections:
         if conn is not None:
             self._kept.move_to_end(key)
             return conn
-        conn = self._kept[key] = Connection(device_no, conn_id, next(self._numbers))
+        conn = self._kept[key] = Connection(device_no, conn_id)
         self._bytes += conn.size
         self._trim(conn)
         return conn
@@ -166,7 +167,8 @@ class Connections:
         conn.states = states
         if self._kept.get((conn.device_no, conn.conn_id)) is conn:
             self._bytes -= conn.size
-            conn.size = _CONNECTION_BYTES + size * 8  # as objects they take more than as bytes
+            # as objects they take more than as bytes
+            conn.size = _CONNECTION_BYTES + size * 8 + len(conn.sent) * 8
             self._bytes += conn.size
             self._trim(conn)
 

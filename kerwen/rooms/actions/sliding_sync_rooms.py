@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from sys import intern
 
 import msgspec
 import orjson
@@ -14,10 +13,10 @@ from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.actions.render import reasons, render
 from kerwen.rooms.actions.sliding_sync_facts import RoomFacts, State
 from kerwen.rooms.actions.sliding_sync_shelf import Entry
-from kerwen.rooms.actions.sync_rooms import SentMembers
 from kerwen.rooms.actions.unread import unread
 from kerwen.rooms.actions.visible import visible_events
 from kerwen.rooms.sliding import MEMBER, Config, Required
+from kerwen.rooms.sliding_state import SentMembers
 from kerwen.rooms.store import events, sliding, state
 from kerwen.rooms.store.events import Stored
 from kerwen.rooms.store.receipts import Standing
@@ -26,18 +25,18 @@ from kerwen.storage.database import Snap
 _FLOOR = -(2**62)
 _END = 2**62
 _JUST_NOW_MS = 10_000  # `age` may be wrong by so much
-_SENT_MEMBERS_MAX = 5_000  # of one room and connection
 _NAMING = frozenset({"m.room.name", "m.room.avatar", "m.room.redaction"})
 
 
 class Reader(msgspec.Struct, gc=False):
-    """Who syncs. `conn`: a number of the connection, good for this process."""
+    """Who syncs. `sent`: the members that the client has; `telling`: those of this answer."""
 
     user_no: int
     user_id: str
     device_no: int
-    conn: int
     ignored: frozenset[str]
+    sent: SentMembers
+    telling: bytearray
 
 
 class Span(msgspec.Struct, gc=False):
@@ -76,7 +75,6 @@ class SlidingRooms:
     def __init__(self, recent: Recent, facts: RoomFacts) -> None:
         self._recent = recent
         self._facts = facts
-        self._sent = SentMembers()
 
     # --- rooms in which the reader is -------------------------------------------------------
 
@@ -298,7 +296,7 @@ class SlidingRooms:
                     ):
                         found.append(event)
         if wanted.lazy:
-            found = await self._lazy(snap, me, entry, before is None, span, timeline, found)
+            found = await self._lazy(snap, me, entry, before is None, timeline, found)
         return found
 
     async def _whole(self, snap: Snap, me: Reader, entry: Entry, wanted: Required) -> list[Stored]:
@@ -344,7 +342,6 @@ class SlidingRooms:
         me: Reader,
         entry: Entry,
         anew: bool,
-        span: Span,
         timeline: Timeline,
         found: list[Stored],
     ) -> list[Stored]:
@@ -352,21 +349,20 @@ class SlidingRooms:
 
         A client that meets a gap forgets the members it had, and so do we.
         """
-        sent = self._sent.of(me.conn, entry.room_no, anew=anew or timeline.limited)
+        sent, room_no = me.sent, entry.room_no
+        if anew or timeline.limited:
+            sent.forget(room_no)
         needed = {e.sender for e in timeline.shown}
         for event in timeline.shown:
             if event.type == MEMBER and event.state_key:
                 needed.add(event.state_key)
         told = {e.state_key for e in found if e.type == MEMBER and e.state_key}
         needed -= told
-        if sent:
-            needed = {u for u in needed if sent.get(u, _END) > span.live}
+        needed = {user_id for user_id in needed if not sent.has(room_no, user_id)}
         if needed:
             found = found + await self._facts.members(snap, entry.facts, needed)
-        if len(sent) > _SENT_MEMBERS_MAX:
-            sent.clear()
         for user_id in (*needed, *told):
-            sent[intern(user_id)] = span.upto
+            me.telling += sent.key(room_no, user_id)
         return found
 
     # --- rooms in which the reader is not ---------------------------------------------------

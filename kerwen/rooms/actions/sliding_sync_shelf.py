@@ -6,9 +6,11 @@ account's own (membership, direct or not, tags, how far read) stands in its `Ent
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
+from sys import intern
 
 import orjson
 
@@ -25,7 +27,8 @@ from kerwen.storage.wake import WakeIndex, Watch
 
 _NO_TAGS: frozenset[str] = frozenset()
 _NONE: dict[int, frozenset[str]] = {}
-_by_activity = attrgetter("facts.activity", "room_no")
+_by_activity = attrgetter("facts.activity")
+_numbers = itertools.count(1)
 
 
 class Entry:
@@ -41,16 +44,14 @@ class Entry:
         "read_pos",
         "room_id",
         "room_no",
-        "seq",
     )
 
     def __init__(self, place: Standing, facts: Facts, inviter: str | None = None) -> None:
         self.room_no = place.room_no
-        self.room_id = place.room_id
-        self.membership = place.membership
-        self.seq = place.seq
+        self.room_id = intern(place.room_id)
+        self.membership = intern(place.membership)
         self.pos = place.pos
-        self.joined_pos = place.joined_pos
+        self.joined_pos = place.pos if place.pos == place.joined_pos else place.joined_pos
         self.facts = facts
         self.inviter = inviter
         self.direct = False
@@ -70,12 +71,26 @@ class Entry:
 
 
 class Shelf:
-    """The rooms of one account, the most recently active first."""
+    """The rooms of one account, the most recently active first.
 
-    __slots__ = ("_by_id", "direct_pos", "order", "pos", "rooms", "tags", "tags_pos", "watch")
+    `number` is another one whenever more changed than who was active when.
+    """
+
+    __slots__ = (
+        "_by_id",
+        "direct_pos",
+        "number",
+        "order",
+        "pos",
+        "rooms",
+        "tags",
+        "tags_pos",
+        "watch",
+    )
 
     def __init__(self, watch: Watch, entries: Iterable[Entry]) -> None:
         self.watch = watch
+        self.number = 0
         self.pos = 0  # memberships are so as of here
         self.direct_pos = -1  # likewise `direct`; tags
         self.tags_pos = -1
@@ -90,6 +105,7 @@ class Shelf:
             entry.direct = entry.room_id in direct
         self.order = [e for e in self.rooms.values() if e.inviter not in ignored]
         self._by_id = None
+        self.number = next(_numbers)
 
     def sort(self) -> None:
         """Brings the order up to date."""
@@ -235,6 +251,7 @@ class Shelves:
                 found[room_no] = frozenset(given)
         shelf.tags = found
         shelf.tags_pos = before
+        shelf.number = next(_numbers)
 
     async def _children(
         self, snap: Snap, shelf: Shelf, spaces: Sequence[str] | None
