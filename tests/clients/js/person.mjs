@@ -11,6 +11,7 @@ Promise.withResolvers ??= function () {
 };
 
 const sdk = await import("matrix-js-sdk");
+const { SlidingSync } = await import("matrix-js-sdk/lib/sliding-sync.js");
 const cryptoApi = await import("matrix-js-sdk/lib/crypto-api/index.js");
 const { RustBackupManager } = await import("matrix-js-sdk/lib/rust-crypto/backup.js");
 const { logger: libraryLog } = await import("matrix-js-sdk/lib/logger.js");
@@ -57,9 +58,23 @@ const withPassword = (userId, password) => async (makeRequest) => {
     }
 };
 
+/** One list of all rooms, with the state that the stories look at. */
+const ALL_ROOMS = {
+    ranges: [[0, 99]],
+    timeline_limit: 5,
+    required_state: [
+        ["m.room.create", ""],
+        ["m.room.encryption", ""],
+        ["m.room.member", "*"],
+        ["m.room.power_levels", ""],
+        ["m.room.history_visibility", ""],
+    ],
+};
+
 export class Person {
-    constructor(url, name, password, log) {
-        Object.assign(this, { url, name, password });
+    /** `sliding`: syncs by sliding sync (MSC4186) instead of /sync. */
+    constructor(url, name, password, log, sliding = false) {
+        Object.assign(this, { url, name, password, sliding });
         this.log = log.getChild(name);
         this.recoveryKey = undefined;
         this.requests = [];
@@ -95,7 +110,12 @@ export class Person {
         this.client.on(CryptoEvent.VerificationRequestReceived, (request) => this.requests.push(request));
         await this.client.initRustCrypto({ useIndexedDB: false });
         this.crypto = this.client.getCrypto();
-        await this.client.startClient({ initialSyncLimit: 5, pollTimeout: 20_000 });
+        await this.client.startClient({ initialSyncLimit: 5, pollTimeout: 20_000, slidingSync: this.#slidingSync() });
+    }
+
+    #slidingSync() {
+        if (!this.sliding) return undefined;
+        return new SlidingSync(this.url, new Map([["all", ALL_ROOMS]]), {}, this.client, 20_000);
     }
 
     #storageKey(keys) {
@@ -219,7 +239,8 @@ export class Person {
             await this.client.scrollback(room, 5);
         }
         const events = room.getLiveTimeline().getEvents();
-        for (const event of events) await event.getDecryptionPromise();
+        // by sliding sync the library leaves older events shut until they are looked at
+        for (const event of events) await this.client.decryptEventIfNeeded(event);
         return events.filter((event) => event.isEncrypted());
     }
 

@@ -1,18 +1,19 @@
-// The story on matrix-js-sdk: `node story.mjs URL [ROOM_VERSION]`.
+// The story on matrix-js-sdk: `node story.mjs URL [--sliding] [ROOM_VERSION]`.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { Log, Person, VerificationPhase } from "./person.mjs";
 import { Story, until } from "./steps.mjs";
 
-const [url, roomVersion] = process.argv.slice(2);
+const sliding = process.argv.includes("--sliding");
+const [url, roomVersion] = process.argv.slice(2).filter((word) => word !== "--sliding");
 const PASSWORD = "correct horse battery staple";
 const LINES = ["Salam! Nähili sen?", "Gowy, sag bol. 🐎", "Ertir üçde duşuşaly.", "Bolýar 👍"];
 
 const story = new Story("js");
 const log = new Log("");
 const tag = randomBytes(4).toString("hex");
-const person = (name) => new Person(url, `${name}.${tag}`, PASSWORD, log);
+const person = (name) => new Person(url, `${name}.${tag}`, PASSWORD, log, sliding);
 const people = [];
 
 /** Two clients verify by emoji: `asker` has sent a request, `answerer` receives it. */
