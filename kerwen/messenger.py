@@ -25,6 +25,7 @@ from kerwen.api.client.account_data import AccountDataApi
 from kerwen.api.client.accounts import AccountHooks, Accounts, AccountSettings
 from kerwen.api.client.calls import CallsApi
 from kerwen.api.client.cross_signing import CrossSigningApi
+from kerwen.api.client.delayed import DelayedApi
 from kerwen.api.client.filters import FiltersApi
 from kerwen.api.client.keys import KeysApi
 from kerwen.api.client.media import MediaApi
@@ -71,6 +72,8 @@ from kerwen.media.cleaner import run_cleaner
 from kerwen.media.thumbnailer import Thumbnailer
 from kerwen.rooms.actions.append import Append
 from kerwen.rooms.actions.create_room import CreateRoom
+from kerwen.rooms.actions.delay import LIMITS as DELAY_LIMITS
+from kerwen.rooms.actions.delay import Delay
 from kerwen.rooms.actions.mark_read import MarkRead
 from kerwen.rooms.actions.membership import Membership
 from kerwen.rooms.actions.old_sync import OldSync
@@ -84,7 +87,7 @@ from kerwen.rooms.actions.sliding_sync import SlidingSync
 from kerwen.rooms.actions.sync import Sync
 from kerwen.rooms.actions.sync_rooms import RoomSync
 from kerwen.rooms.actions.typing import Typing
-from kerwen.rooms.store import members
+from kerwen.rooms.store import delayed, members
 from kerwen.rooms.store.names import Names
 from kerwen.rooms.store.sliding import drop_device as drop_connections
 from kerwen.rooms.store.users import user_ids
@@ -99,6 +102,7 @@ from kerwen.vault.store import Vaults
 
 _SWEEP_S = 30.0
 UNSTABLE = {
+    "org.matrix.msc4140": True,  # delayed events
     "org.matrix.msc4222": True,  # state_after in /sync
     "org.matrix.simplified_msc3575": True,  # sliding sync (MSC4186)
 }
@@ -114,6 +118,7 @@ class Messenger:
     sync: Sync
     sliding_sync: SlidingSync
     search_index: SearchIndex
+    delay: Delay
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -153,6 +158,10 @@ def build_messenger(
             room_versions=dict.fromkeys(ROOM_VERSIONS, "stable"),
             default_room_version=DEFAULT_ROOM_VERSION,
             unstable=UNSTABLE,
+            capabilities={
+                "m.delayed_events": DELAY_LIMITS,
+                "org.matrix.msc4140.delayed_events": DELAY_LIMITS,
+            },
             well_known=_well_known(config),
         ),
         AccountHooks(
@@ -178,6 +187,8 @@ def build_messenger(
     sliding_sync = SlidingSync(db, feed, wake, recent, typing, key_counts, clock)
     feed.follow(sliding_sync.follow)
 
+    send = Send(append)
+    delay = Delay(db, send, clock)
     search_index = SearchIndex(db)
     peek = Peek(db, feed, names, clock)
     feed.follow(peek.follow)
@@ -226,7 +237,8 @@ def build_messenger(
         ToDeviceApi(SendToDevice(db, domain, alone, clock)),
         media,
         RoomsApi(CreateRoom(append, membership), membership, read),
-        RoomEventsApi(Send(append), read),
+        RoomEventsApi(send, delay, read),
+        DelayedApi(delay),
         ReceiptsApi(MarkRead(db, names, clock), typing, db, names),
         SyncApi(sync, filters),
         SlidingSyncApi(sliding_sync),
@@ -256,8 +268,9 @@ def build_messenger(
         sync,
         sliding_sync,
         search_index,
+        delay,
         at_stop=[sync.stop, sliding_sync.stop, peek.stop],
-        workers=[sweep, lambda: run_cleaner(clean), search_index.work],
+        workers=[sweep, lambda: run_cleaner(clean), search_index.work, delay.work],
         at_end=[close],
     )
 
@@ -279,6 +292,7 @@ async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
     await account_data_store.drop_account(tx, account_no)
     await openid_store.drop_account(tx, account_no)
     await profile_store.drop(tx, account_no)
+    await delayed.drop_user(tx, account_no)
 
 
 def _well_known(config: Config) -> WellKnown:

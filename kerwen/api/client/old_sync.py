@@ -28,9 +28,7 @@ class OldSyncApi:
             Route("GET", f"{client}/events", self.events, spec=peek),
             Route("GET", f"{client}/events/{{eventId}}", self.event, spec=old),
             Route("GET", f"{client}/initialSync", self.initial, cost=heavy, spec=old),
-            Route(
-                "GET", f"{client}/rooms/{{roomId}}/initialSync", self.room, cost=heavy, spec=peek
-            ),
+            Route("GET", room, self.room, cost=heavy, spec=peek),
         ]
 
     async def events(self, request: Request) -> Any:
