@@ -215,7 +215,7 @@ async def test_filters(world: World) -> None:
     assert (await world.filters.of(1, None)).passes_all
 
 
-@pytest.mark.parametrize("filter_id", ["99", "x", "-1", "9" * 30, "²", "1%00"])
+@pytest.mark.parametrize("filter_id", ["99", "x", "-1", "9" * 30, "9" * 5_000, "²", "1%00"])
 async def test_unknown_filters(world: World, filter_id: str) -> None:
     answer = await world.ask("GET", f"{FILTER}/{filter_id.replace('²', '%C2%B2')}")
     assert answer.status in (400, 404)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -148,3 +149,12 @@ def test_any_bytes(raw):
             decode(raw)
         except Refused:
             pass  # and nothing else
+
+
+def test_what_is_kept_is_as_small_as_it_looks():
+    """The encoder writes into pages of 4 KiB and would leave each answer in one."""
+    tracemalloc.start()
+    kept = [cj.encode({"n": n}) for n in range(1_000)]
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / len(kept) < 200

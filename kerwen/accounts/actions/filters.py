@@ -39,7 +39,7 @@ class Filters:
 
     async def source(self, account_no: int, filter_id: str) -> bytes:
         """The JSON of a kept filter. Says `NOT_FOUND`."""
-        if not filter_id.isascii() or not filter_id.isdigit() or len(filter_id) > 18:
+        if not _is_id(filter_id):
             raise Refused(Reason.NOT_FOUND, "Unknown filter")
         async with self._db.read() as snap:
             found = await store.get_filter(snap, account_no, int(filter_id))
@@ -56,7 +56,7 @@ class Filters:
             return filters.DEFAULT
         if text.startswith("{"):
             return self._inline_of(text)
-        found = self._compiled.get((account_no, int(text))) if text.isdecimal() else None
+        found = self._compiled.get((account_no, int(text))) if _is_id(text) else None
         if found is not None:
             return found
         try:
@@ -78,3 +78,7 @@ class Filters:
             while len(self._inline) > 1_000:
                 self._inline.popitem(last=False)
         return found
+
+
+def _is_id(text: str) -> bool:
+    return len(text) <= 18 and text.isascii() and text.isdigit()

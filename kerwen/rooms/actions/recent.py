@@ -10,7 +10,9 @@ from kerwen.storage.database import Change, Kind
 
 _EVENTS_MAX = 64  # per room
 _ROOMS_MAX = 1_000
-_BYTES_MAX = 64 * 1024  # larger events are read from the database
+_EVENT_BYTES_MAX = 16 * 1024  # larger events are read from the database
+_BYTES_MAX = 64 * 1024 * 1024  # of all rooms together
+_EVENT_COST = 600  # of an event besides its text
 
 
 class _Ring:
@@ -27,6 +29,7 @@ class Recent:
 
     def __init__(self) -> None:
         self._rings: OrderedDict[int, _Ring] = OrderedDict()
+        self.bytes = 0  # about what all rings hold
 
     def add(self, stored: Stored) -> None:
         """A committed event; called before its change is told."""
@@ -34,15 +37,27 @@ class Recent:
         if ring is None:
             ring = self._rings[stored.room_no] = _Ring(stored.pos - 1)
             if len(self._rings) > _ROOMS_MAX:
-                self._rings.popitem(last=False)
+                self._drop_oldest()
         else:
             self._rings.move_to_end(stored.room_no)
         ring.events.append(stored)
-        if len(ring.events) > _EVENTS_MAX or len(stored.client) > _BYTES_MAX:
-            while len(ring.events) > _EVENTS_MAX // 2:
-                ring.floor = ring.events.popleft().pos
-            while ring.events and ring.events[0].pos <= ring.floor:
-                ring.events.popleft()
+        self.bytes += _cost(stored)
+        if len(stored.client) > _EVENT_BYTES_MAX:
+            self._shorten(ring, 0)
+        elif len(ring.events) > _EVENTS_MAX:
+            self._shorten(ring, _EVENTS_MAX // 2)
+        while self.bytes > _BYTES_MAX:
+            self._drop_oldest()
+
+    def _shorten(self, ring: _Ring, kept: int) -> None:
+        """Forgets all but the newest events; never a part of one position."""
+        while len(ring.events) > kept or (ring.events and ring.events[0].pos <= ring.floor):
+            gone = ring.events.popleft()
+            ring.floor = max(ring.floor, gone.pos)
+            self.bytes -= _cost(gone)
+
+    def _drop_oldest(self) -> None:
+        self.drop(next(iter(self._rings)))
 
     def since(self, room_no: int, since: int, upto: int) -> list[Stored] | None:
         """All events with since < pos <= upto, oldest first; None if memory does not know."""
@@ -87,7 +102,9 @@ class Recent:
 
     def drop(self, room_no: int) -> None:
         """An event of the room was changed (redacted)."""
-        self._rings.pop(room_no, None)
+        ring = self._rings.pop(room_no, None)
+        if ring is not None:
+            self.bytes -= sum(map(_cost, ring.events))
 
     def follow(self, pos: int, changes: Sequence[Change]) -> None:
         """Told by the feed: an event that is not in the ring came from another worker."""
@@ -95,4 +112,8 @@ class Recent:
             if kind == Kind.EVENT:
                 ring = self._rings.get(room_no)
                 if ring is not None and (not ring.events or ring.events[-1].seq < seq):
-                    del self._rings[room_no]
+                    self.drop(room_no)
+
+
+def _cost(stored: Stored) -> int:
+    return _EVENT_COST + len(stored.client) + len(stored.unsigned_json or b"")

@@ -18,27 +18,43 @@ from kerwen.storage.database import Snap, Tx
 
 _ENTRIES_MAX = 256  # state entries kept for one room
 _ROOMS_MAX = 4_000
+_ROOM_BYTES_MAX = 4 * 1024 * 1024
+_BYTES_MAX = 64 * 1024 * 1024  # of all rooms together
+_ENTRY_COST = 1_000  # of an entry besides its event's text
 
 
 class Entry:
     """A state entry with its event, or the knowledge that there is none."""
 
-    __slots__ = ("event", "event_no")
+    __slots__ = ("bytes", "event", "event_no")
 
     def __init__(self, event_no: int, event: Event | None) -> None:
         self.event_no = event_no
         self.event = event
+        # the content stands in it as text, parsed, and in the whole event
+        self.bytes = _ENTRY_COST + (len(event.raw) + 2 * len(event.content_json) if event else 0)
 
 
 _NONE = Entry(0, None)
 
 
+class _Tally:
+    """About how many bytes all views hold together."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
 class RoomView:
     """One room as its writer sees it."""
 
-    __slots__ = ("_entries", "head", "own_rules", "version")
+    __slots__ = ("_entries", "bytes", "head", "own_rules", "tally", "version")
 
     def __init__(self, head: Head) -> None:
+        self.bytes = 0  # about what the entries hold
+        self.tally = _Tally()
         self.head = head
         self.version: RoomVersion = room_version(head.version)
         self.own_rules: tuple[int, list[int]] | None = None  # (epoch, members with own rules)
@@ -63,10 +79,21 @@ class RoomView:
         self._keep(key, Entry(event_no, event))
 
     def _keep(self, key: StateKey, entry: Entry) -> None:
+        old = self._entries.get(key)
         self._entries[key] = entry
         self._entries.move_to_end(key)
-        if len(self._entries) > _ENTRIES_MAX:
-            self._entries.popitem(last=False)
+        self._count(entry.bytes - (old.bytes if old is not None else 0))
+
+    def trim(self) -> None:
+        """Forgets what is too much. Never within a transaction: rows of the events that it
+        makes are written at its end, so until then they are found here only.
+        """
+        while len(self._entries) > _ENTRIES_MAX or self.bytes > _ROOM_BYTES_MAX:
+            self._count(-self._entries.popitem(last=False)[1].bytes)
+
+    def _count(self, more: int) -> None:
+        self.bytes += more
+        self.tally.bytes += more
 
 
 class RoomViews:
@@ -74,6 +101,7 @@ class RoomViews:
 
     def __init__(self) -> None:
         self._views: OrderedDict[int, RoomView] = OrderedDict()
+        self.tally = _Tally()
 
     async def lock(self, tx: Tx, room_no: int) -> RoomView | None:
         """Locks a room and gives its view, read anew if somebody else wrote meanwhile."""
@@ -81,16 +109,33 @@ class RoomViews:
         if head is None:
             return None
         view = self._views.get(room_no)
-        if view is None or view.head != head:
-            view = self._views[room_no] = RoomView(head)
-            if len(self._views) > _ROOMS_MAX:
-                self._views.popitem(last=False)
+        if view is not None and view.head == head:
+            self._views.move_to_end(room_no)
+            view.trim()
+            self._make_space()
+        else:
+            view = RoomView(head)
+            self.put(view)
         return view
 
     def put(self, view: RoomView) -> None:
         """A new room's view."""
+        self.drop(view.head.room_no)
         self._views[view.head.room_no] = view
+        view.tally = self.tally
+        self.tally.bytes += view.bytes
+        self._make_space()
+
+    def _make_space(self) -> None:
+        """Forgets the rooms that nobody wrote to for longest."""
+        while len(self._views) > _ROOMS_MAX or (
+            self.tally.bytes > _BYTES_MAX and len(self._views) > 1
+        ):
+            self.drop(next(iter(self._views)))
 
     def drop(self, room_no: int) -> None:
         """A transaction failed: what it left in the view is not so."""
-        self._views.pop(room_no, None)
+        view = self._views.pop(room_no, None)
+        if view is not None:
+            self.tally.bytes -= view.bytes
+            view.tally = _Tally()
