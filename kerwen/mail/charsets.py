@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import math
 import re
 from typing import Final
 
@@ -87,15 +88,23 @@ def _codec(name: str) -> str | None:
         return None
     try:
         found = codecs.lookup(_ALIASES.get(name, name)).name
-        b"".decode(found)  # what is not text (zip, hex) is a LookupError
-    except (LookupError, ValueError, UnicodeError):
+        b"x".decode(found, "replace")  # what is not text (zip, hex) is a LookupError
+    except (LookupError, ValueError):
         return None
     return None if found in _DENIED else found
 
 
-_CYRILLIC: Final = ("cp1251", "koi8-r", "cp866", "iso8859-5", "mac_cyrillic")
-_OFTEN: Final = "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё"
-_RANK: Final = {letter: 40 - place for place, letter in enumerate(_OFTEN)}
+# with a head start for what is more common
+_CYRILLIC: Final = {"cp1251": 2, "koi8-r": 1, "cp866": 1, "iso8859-5": -1, "mac_cyrillic": -2}
+# how often each letter comes in Russian, per mille
+_LETTERS: Final = (
+    "о110 е85 а80 и74 н67 т63 с55 р47 в45 л44 к35 м32 д30 п28 у26 я20 ы19 ь17 г17 з16 \
+б16 ч14 й12 х10 ж9 ш7 ю6 ц5 щ4 э3 ф3 ё2 ъ1"
+)
+_OFTEN: Final = {entry[0]: int(entry[1:]) for entry in _LETTERS.split()}
+_WEIGHT: Final = {letter: math.log(share / 12) for letter, share in _OFTEN.items()}
+_WEIGHT.update({letter.upper(): weight for letter, weight in tuple(_WEIGHT.items())})
+_USUAL: Final = frozenset("№«»—–“”„…’\xa0€©·•")
 _UPPER_INSIDE: Final = re.compile("[а-яё][А-ЯЁ]")
 _HIGH: Final = bytes(range(0x80, 0x100))
 _ASCII_LETTERS: Final = bytes(c for c in range(0x80) if chr(c).isalpha())
@@ -107,7 +116,9 @@ def _fitting(data: bytes) -> str:
     letters = len(data) - len(data.translate(None, _ASCII_LETTERS))
     if high * 2 < letters and not _has_foreign_word(data):
         return _western(data)
-    return max(_CYRILLIC, key=lambda codec: _likeness(data.decode(codec, "replace")))
+    return max(
+        _CYRILLIC, key=lambda codec: _CYRILLIC[codec] + _likeness(data.decode(codec, "replace"))
+    )
 
 
 _WORD: Final = re.compile(rb"[A-Za-z\x80-\xff]+")
@@ -118,13 +129,15 @@ def _has_foreign_word(data: bytes) -> bool:
     return any(len(word) > 3 and min(word) >= 0x80 for word in _WORD.findall(data))
 
 
-def _likeness(text: str) -> int:
-    """How much this looks like Russian."""
-    rank = _RANK
-    score = sum(rank.get(letter, 0) for letter in text)
-    capitals = sum(rank.get(letter.lower(), 0) for letter in text if "А" <= letter <= "Я")
-    odd = sum(1 for c in text if "\x80" <= c < "\xa0" or "\u2500" <= c < "\u25a0" or c == "\ufffd")
-    return score + capitals // 2 - 60 * len(_UPPER_INSIDE.findall(text)) - 30 * odd
+def _likeness(text: str) -> float:
+    """How much this looks like Russian: the logarithm of how likely it is."""
+    weights, usual = _WEIGHT, _USUAL
+    score = 0.0
+    for letter in text:
+        if letter > "\x7f":
+            weight = weights.get(letter)
+            score += weight if weight is not None else 0 if letter in usual else -5
+    return score - 6 * len(_UPPER_INSIDE.findall(text))
 
 
 _CENTRAL: Final = re.compile(rb"[A-Za-z][\xba\xf2\x9e\xaa\xd2\x8e]|[\xba\xf2\x9e][A-Za-z]")

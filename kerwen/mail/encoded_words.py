@@ -12,10 +12,10 @@ import binascii
 import re
 from typing import Final
 
-from kerwen.mail import charsets
+from kerwen.mail import charsets, transfer
 
 _WORD: Final = re.compile(rb"=\?([^?*\s]{1,60}+)(?:\*[^?\s]{0,40}+)?\?([bBqQ])\?([^?\r\n]*+)\?=")
-_UNSAFE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f\u2028\u2029]")
+_UNSAFE: Final = re.compile("[\x00-\x1f\x7f\u2028\u2029]")
 _LINE_WORD_BYTES: Final = 45  # of UTF-8 in one encoded word: its 60 Base64 letters fit a line
 _PLAIN: Final = re.compile(r"[ !-~]*")
 
@@ -55,15 +55,7 @@ def _payload(kind: bytes, data: bytes) -> bytes:
     if kind in b"qQ":
         # RFC 2047 §4.2: `_` is a space in any charset
         return binascii.a2b_qp(data.replace(b" ", b"_"), header=True)
-    try:
-        return binascii.a2b_base64(data)
-    except binascii.Error:
-        pass
-    whole = data.translate(None, b"= \t")
-    try:
-        return binascii.a2b_base64(whole + b"=" * (-len(whole) % 4))
-    except binascii.Error:
-        return binascii.a2b_base64(whole[: len(whole) // 4 * 4])
+    return transfer.base64(data)
 
 
 def encode(text: str, *, first: int = 0) -> bytes:

@@ -33,6 +33,7 @@ def _line(text: str) -> str:
         text = _HIDDEN.sub("", text)
     elif "\0" in text:
         text = text.replace("\0", "")
+    text = text.replace("\r\n", "\n")
     said = _QUOTED.sub("", text) if ">" in text or "--" in text or "__" in text else text
     words = said.split() or text.split()
     line = " ".join(words)

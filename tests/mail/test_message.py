@@ -114,7 +114,7 @@ LEAVES = st.builds(leaf, LEAF_TYPES, LINES, st.sampled_from(["8bit", "base64"]))
 
 
 def multipart(children: list[bytes], name: str, subtype: str, preamble: str) -> bytes:
-    boundary = f"=_{name}_{zlib.crc32(b"".join(children))}".encode()
+    boundary = f"=_{name}_{zlib.crc32(b''.join(children))}".encode()
     head = b'Content-Type: multipart/%b; boundary="%b"\r\n\r\n' % (subtype.encode(), boundary)
     body = b"".join(b"\r\n--%b\r\n%b" % (boundary, child) for child in children)
     return head + preamble.encode() + body + b"\r\n--%b--\r\n" % boundary
