@@ -153,3 +153,17 @@ IMAP_CONNECTIONS_MAX = 50_000
 IMAP_CONNECTIONS_PER_ACCOUNT = 250
 IMAP_BAD_MAX = 20  # commands in a row that we did not understand
 IMAP_IN_MEMORY_MAX = 512 * MIB  # messages that arrive by APPEND at the same time
+
+# mail: what is kept
+MAIL_QUOTA = 1024 * MIB  # bytes per account, if nothing else is set
+MAILBOXES_MAX = 1_000  # per account
+MAILBOX_NAME_MAX = 255  # bytes of a whole name
+MAILBOX_DEPTH_MAX = 16
+KEYWORDS_KNOWN_MAX = 64  # different ones in an account
+APPENDS_AT_ONCE = 1_000  # messages of one MULTIAPPEND
+VANISHED_KEPT = 20_000  # deeds that removed messages, per account, that clients are told singly
+METADATA_MAX = 64 * KIB  # of one annotation
+METADATA_ENTRIES_MAX = 100  # of one mailbox
+DELIVERED_KEPT_MS = 7 * 24 * 3_600_000  # how long a delivery is known, so that it is made once
+ALIAS_DEPTH_MAX = 8
+ALIAS_TARGETS_MAX = 1_000  # of one name, groups within groups counted

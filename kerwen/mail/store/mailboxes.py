@@ -14,7 +14,9 @@ import msgspec
 from kerwen.storage.database import Kind, Row, Snap, Tx
 from kerwen.storage.sql import sql
 
-_ACCOUNT: Final = "account_no, modseq, listed, next_mailbox, uidvalidity, used, placed, loose, quota, forgot"
+_ACCOUNT: Final = (
+    "account_no, modseq, listed, next_mailbox, uidvalidity, used, placed, loose, quota, forgot"
+)
 _MAILBOX: Final = (
     "account_no, mailbox_no, name, special, uidvalidity, uidnext, modseq, created, changed,"
     " messages, unseen, deleted, bytes"
@@ -44,6 +46,12 @@ _ONE = sql(
 )
 _NAMED = sql(
     f"select {_MAILBOX} from mail_mailboxes where account_no = :account_no and name = :name"
+)
+_WITH_HEAD = sql(
+    "select a.modseq, a.forgot, "
+    + ", ".join(f"m.{name}" for name in _MAILBOX.split(", "))
+    + " from mail_mailboxes m join mail_accounts a on a.account_no = m.account_no"
+    " where m.account_no = :account_no and m.mailbox_no = :mailbox_no"
 )
 _INBOXES = sql(
     f"select {_MAILBOX} from mail_mailboxes where account_no {{in_ints:accounts}}"
@@ -77,9 +85,7 @@ _SUBSCRIBE = sql(
     "insert into mail_subscriptions (account_no, name) values (:account_no, :name)"
     " on conflict do nothing"
 )
-_UNSUBSCRIBE = sql(
-    "delete from mail_subscriptions where account_no = :account_no and name = :name"
-)
+_UNSUBSCRIBE = sql("delete from mail_subscriptions where account_no = :account_no and name = :name")
 _SUBSCRIPTIONS = sql(
     "select name from mail_subscriptions where account_no = :account_no order by name"
 )
@@ -213,6 +219,14 @@ async def all_of(snap: Snap, account_no: int) -> list[Mailbox]:
 async def one(snap: Snap, account_no: int, mailbox_no: int) -> Mailbox | None:
     """A mailbox by its number."""
     return _mailbox(await snap.one(_ONE, account_no=account_no, mailbox_no=mailbox_no))
+
+
+async def with_head(
+    snap: Snap, account_no: int, mailbox_no: int
+) -> tuple[Mailbox, int, int] | None:
+    """A mailbox, its account's MODSEQ, and up to which one vanished messages were forgotten."""
+    row = await snap.one(_WITH_HEAD, account_no=account_no, mailbox_no=mailbox_no)
+    return (Mailbox(*row[2:]), row[0], row[1]) if row else None
 
 
 async def named(snap: Snap, account_no: int, name: str) -> Mailbox | None:

@@ -97,9 +97,7 @@ async def tail(snap: Snap, account_no: int, mailbox_no: int) -> Row | None:
     return Row(row[0], row[1], decode(row[2])) if row else None
 
 
-async def between(
-    snap: Snap, account_no: int, mailbox_no: int, first: int, last: int
-) -> list[Row]:
+async def between(snap: Snap, account_no: int, mailbox_no: int, first: int, last: int) -> list[Row]:
     """The segments that may hold UIDs from `first` to `last`."""
     rows = await snap.all(
         _BETWEEN, account_no=account_no, mailbox_no=mailbox_no, first=first, last=last
@@ -193,5 +191,3 @@ async def forget(tx: Tx, account_no: int, keep: int) -> int | None:
         return None
     await tx.run(_FORGET, account_no=account_no, modseq=row[0])
     return int(row[0])
-
-

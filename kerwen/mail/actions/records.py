@@ -1,0 +1,254 @@
+"""Reads what was sealed: cards and search records of many messages, and messages themselves.
+
+A box that does not open costs the one message: its card is made anew from the message, and only a
+message that does not open itself is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from kerwen.base.errors import Reason, Refused, Unavailable, Unready
+from kerwen.mail.actions import sealing
+from kerwen.mail.actions.sealing import BODY, CARD, OFF_LOOP, PAGE
+from kerwen.mail.actions.unlock import Unlocked
+from kerwen.mail.store import messages, page, record
+from kerwen.mail.store.messages import Body
+from kerwen.mail.store.record import Card
+from kerwen.storage.blobs import Blobs
+from kerwen.storage.database import Database, Snap
+from kerwen.vault.epoch import epoch_of
+from kerwen.vault.seal import Belonging
+from kerwen.vault.store import Vaults
+
+log = logging.getLogger(__name__)
+
+LISTED: Final = (page.LIST,)
+ALL: Final = (page.LIST, page.HEAD, page.MORE)
+_SPAN_MAX: Final = 8 * 1024 * 1024
+
+
+class Records:
+    """The reader of sealed mail."""
+
+    def __init__(self, db: Database, blobs: Blobs, vaults: Vaults) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._vaults = vaults
+
+    async def cards(
+        self, unlocked: Unlocked, nos: Sequence[int], kinds: Iterable[str] = ALL
+    ) -> dict[int, Card | Refused]:
+        """The cards of messages; of those in pages only the pieces of these kinds.
+
+        A message that is not there is not in the answer (it was expunged meanwhile).
+        """
+        if not nos:
+            return {}
+        async with self._db.read() as snap:
+            found = await self.cards_in(snap, unlocked, nos, tuple(kinds))
+        for no, card in found.items():
+            if isinstance(card, Refused) and card.reason is Reason.BOX_DAMAGED:
+                found[no] = await self._remade(unlocked, no, card)
+        return found
+
+    async def cards_in(
+        self, snap: Snap, unlocked: Unlocked, nos: Sequence[int], kinds: tuple[str, ...]
+    ) -> dict[int, Card | Refused]:
+        """`cards` as of a snapshot; damaged ones are not made anew."""
+        account_no = unlocked.account_no
+        wanted = set(nos)
+        found: dict[int, Card | Refused] = {}
+        for no, box in await messages.cards(snap, account_no, nos):
+            if no in wanted:
+                found[no] = await self._card(snap, unlocked, no, box)
+        if len(found) == len(wanted):
+            return found
+        left = wanted.difference(found) if found else wanted
+        pages = await messages.pages(snap, account_no, min(left), max(left))
+        hit = [p for p in pages if not left.isdisjoint(p.places.nos)]
+        content = {
+            kind: await self.boxes(snap, unlocked, [p.page_no for p in hit], kind) for kind in kinds
+        }
+        for one in hit:
+            self._from_page(one, left, kinds, content, found)
+        return found
+
+    def _from_page(
+        self,
+        one: messages.Page,
+        left: set[int],
+        kinds: tuple[str, ...],
+        content: dict[str, dict[int, Any]],
+        found: dict[int, Card | Refused],
+    ) -> None:
+        pieces: dict[str, Any] = {}
+        for kind in kinds:
+            piece = content[kind].get(one.page_no)
+            if piece is None:
+                piece = _damaged("no box")
+            if isinstance(piece, Refused):
+                for slot, no in enumerate(one.places.nos):
+                    if no in left and one.copies[slot]:
+                        found[no] = piece
+                return
+            pieces[kind] = piece
+        lists, heads = pieces.get(page.LIST), pieces.get(page.HEAD)
+        mores, copies = pieces.get(page.MORE), one.copies
+        for slot, no in enumerate(one.places.nos):
+            if no in left and copies[slot]:
+                found[no] = Card(
+                    lists[slot] if lists is not None else None,
+                    heads[slot] if heads is not None else None,
+                    mores[slot] if mores is not None else None,
+                )
+
+    async def _card(self, snap: Snap, unlocked: Unlocked, no: int, box: bytes) -> Card | Refused:
+        try:
+            return record.decode_card(await self.open(snap, unlocked, no, CARD, box))
+        except Refused as refusal:
+            return refusal
+
+    async def open(
+        self, snap: Snap, unlocked: Unlocked, thing: int, kind: str, box: bytes
+    ) -> bytes:
+        """What is in a box. Says `BOX_DAMAGED`, `VAULT_CLOSED`."""
+        belonging = Belonging(unlocked.account_no, thing, kind)
+        if unlocked.vault.knows(epoch_of(box)):
+            return unlocked.vault.unseal(belonging, box)
+        return await self._vaults.unseal(snap, unlocked.vault, belonging, bytes(box))
+
+    async def boxes(
+        self, snap: Snap, unlocked: Unlocked, page_nos: Sequence[int], kind: str
+    ) -> dict[int, Any]:
+        """The content of pages' boxes of one kind, or why it cannot be read."""
+        found: dict[int, Any] = {}
+        missing = []
+        for page_no in page_nos:
+            content = unlocked.page(page_no, kind)
+            if content is None:
+                missing.append(page_no)
+            else:
+                found[page_no] = content
+        if missing:
+            for page_no, box in (await messages.boxes(snap, missing, kind)).items():
+                try:
+                    plain = await self.open(snap, unlocked, page_no, PAGE + kind, box)
+                    found[page_no] = content = page.decode(kind, plain)
+                    unlocked.keep(page_no, kind, content, 2 * len(plain))
+                except Refused as refusal:
+                    found[page_no] = refusal
+        return found
+
+    async def _remade(self, unlocked: Unlocked, no: int, refusal: Refused) -> Card | Refused:
+        """A card made of the message, since its own does not open."""
+        log.warning("a record is damaged", extra={"thing": no, **refusal.private})
+        try:
+            raw = await self.message(unlocked, no)
+        except Refused as worse:
+            return worse
+        made = await sealing.made(raw)
+        return Card(*record.card_of(raw, made.rendered, made.threading))
+
+    async def message(self, unlocked: Unlocked, no: int) -> bytes:
+        """A message's bytes. Says `MESSAGE_GONE`, `BOX_DAMAGED`, `VAULT_CLOSED`."""
+        found = (await self.messages(unlocked, [no])).get(no)
+        if found is None:
+            raise Refused(Reason.MESSAGE_GONE, "The message is gone")
+        if isinstance(found, Refused):
+            raise found
+        return found
+
+    async def messages(self, unlocked: Unlocked, nos: Sequence[int]) -> dict[int, bytes | Refused]:
+        """The bytes of messages; those that are gone are not in the answer."""
+        found = await self._messages(unlocked, nos)
+        lost = [
+            no
+            for no, one in found.items()
+            if isinstance(one, Refused) and one.reason is Reason.NOT_FOUND
+        ]
+        if lost:  # its body moved into another pack between the row and the blob
+            again = await self._messages(unlocked, lost)
+            for no in lost:
+                one = again.get(no)
+                if one is None:
+                    del found[no]
+                else:
+                    found[no] = _as_damage(one)
+        return found
+
+    async def _messages(self, unlocked: Unlocked, nos: Sequence[int]) -> dict[int, bytes | Refused]:
+        found: dict[int, bytes | Refused] = {}
+        away: dict[str, list[tuple[int, Body]]] = {}
+        async with self._db.read() as snap:
+            for no, body in (await messages.bodies(snap, unlocked.account_no, nos)).items():
+                if body.box is None:
+                    away.setdefault(body.blob, []).append((no, body))
+                else:
+                    found[no] = await self._message(snap, unlocked, no, body.box)
+        if away:
+            for blob, wanted in away.items():
+                for no, box in await self._from_blob(blob, wanted):
+                    if isinstance(box, Refused):
+                        found[no] = box
+                        continue
+                    async with self._db.read() as snap:
+                        found[no] = await self._message(snap, unlocked, no, box)
+        return found
+
+    async def _message(
+        self, snap: Snap, unlocked: Unlocked, no: int, box: bytes
+    ) -> bytes | Refused:
+        try:
+            if len(box) > OFF_LOOP and unlocked.vault.knows(epoch_of(box)):
+                belonging = Belonging(unlocked.account_no, no, BODY)
+                plain = await asyncio.to_thread(unlocked.vault.unseal, belonging, box)
+            else:
+                plain = await self.open(snap, unlocked, no, BODY, box)
+            return record.unpressed(plain)
+        except Refused as refusal:
+            return refusal
+
+    async def _from_blob(
+        self, blob: str, wanted: list[tuple[int, Body]]
+    ) -> list[tuple[int, bytes | Refused]]:
+        """Sealed bodies out of a blob: in one piece where they lie close together."""
+        first = min(body.start for _, body in wanted)
+        end = max(body.start + body.length for _, body in wanted)
+        needed = sum(body.length for _, body in wanted)
+        if len(wanted) > 1 and end - first <= min(_SPAN_MAX, 2 * needed):
+            try:
+                data = await self._blobs.get(blob, first, end)
+                return [
+                    (no, data[body.start - first : body.start - first + body.length])
+                    for no, body in wanted
+                ]
+            except (Refused, Unavailable) as error:
+                # it was cut, perhaps: one by one those before the cut are read all the same
+                log.warning("a pack cannot be read in one piece: %r", error)
+        found: list[tuple[int, bytes | Refused]] = []
+        for no, body in wanted:
+            try:
+                found.append(
+                    (no, await self._blobs.get(blob, body.start, body.start + body.length))
+                )
+            except Refused as refusal:
+                found.append((no, refusal))
+            except Unavailable as error:
+                if error.reason is not Unready.DISK_FAULT:
+                    raise
+                found.append((no, _damaged(str(error.private.get("cause")))))
+        return found
+
+
+def _damaged(why: str) -> Refused:
+    return Refused(Reason.BOX_DAMAGED, "A sealed record is damaged", why=why)
+
+
+def _as_damage(one: bytes | Refused) -> bytes | Refused:
+    if isinstance(one, Refused) and one.reason is Reason.NOT_FOUND:
+        return _damaged("no blob")
+    return one

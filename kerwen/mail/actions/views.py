@@ -1,0 +1,203 @@
+"""Views: what lies in a mailbox, in memory, column by column.
+
+All sessions of a mailbox share its view. A view never changes; `current` makes the next one of
+the last by reading only what changed since, and gives the same one back when nothing did.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from typing import Any, Final
+
+from kerwen.mail.actions.mailboxes import unknown
+from kerwen.mail.store import mailboxes as boxes
+from kerwen.mail.store import placed
+from kerwen.mail.store.mailboxes import Mailbox
+from kerwen.mail.store.placed import Row
+from kerwen.mail.store.segment import Placed, Segment
+from kerwen.storage.database import Database, Snap
+
+KEPT_MESSAGES_MAX: Final = 1_000_000  # some 60 bytes each
+
+
+class View:
+    """A mailbox as of one moment: `modseq` is its HIGHESTMODSEQ, `head` the account's counter.
+
+    The columns hold all its messages in the order of UIDs; a place in them is a message's
+    sequence number less one.
+    """
+
+    __slots__ = ("_columns", "head", "mailbox", "rows")
+
+    def __init__(self, mailbox: Mailbox, head: int, rows: list[Row]) -> None:
+        self.mailbox = mailbox
+        self.head = head
+        self.rows = rows
+        self._columns: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return self.mailbox.messages
+
+    @property
+    def modseq(self) -> int:
+        """HIGHESTMODSEQ. # RFC 7162 §3.1.2.1"""
+        return self.mailbox.modseq
+
+    @property
+    def uids(self) -> array[int]:
+        """UIDs."""
+        return self._column("uids", "I")
+
+    @property
+    def nos(self) -> array[int]:
+        """Message numbers."""
+        return self._column("nos", "Q")
+
+    @property
+    def modseqs(self) -> array[int]:
+        """MODSEQs."""
+        return self._column("modseqs", "Q")
+
+    @property
+    def sizes(self) -> array[int]:
+        """RFC822.SIZEs."""
+        return self._column("sizes", "I")
+
+    @property
+    def dates(self) -> array[int]:
+        """INTERNALDATEs in seconds."""
+        return self._column("dates", "q")
+
+    @property
+    def saved(self) -> array[int]:
+        """SAVEDATEs in seconds."""
+        return self._column("saved", "q")
+
+    @property
+    def threads(self) -> array[int]:
+        """Tags of the threads."""
+        return self._column("threads", "q")
+
+    @property
+    def flags(self) -> bytes:
+        """System flags, a byte each."""
+        found: bytes | None = self._columns.get("flags")
+        if found is None:
+            found = self._columns["flags"] = b"".join([row.segment.flags for row in self.rows])
+        return found
+
+    @property
+    def keywords(self) -> array[int] | None:
+        """Bits of keywords; None if no message has any."""
+        if "keywords" not in self._columns:
+            column: array[int] | None = None
+            if any(row.segment.keywords is not None for row in self.rows):
+                column = array("Q")
+                for row in self.rows:
+                    own = row.segment.keywords
+                    column.extend(
+                        own if own is not None else array("Q", bytes(8 * len(row.segment)))
+                    )
+            self._columns["keywords"] = column
+        found: array[int] | None = self._columns["keywords"]
+        return found
+
+    def _column(self, name: str, kind: str) -> array[int]:
+        found: array[int] | None = self._columns.get(name)
+        if found is None:
+            found = array(kind)
+            for row in self.rows:
+                found.extend(getattr(row.segment, name))
+            self._columns[name] = found
+        return found
+
+    def place(self, uid: int) -> int | None:
+        """Where a UID stands; None if it is not there."""
+        uids = self.uids
+        at = bisect_left(uids, uid)
+        return at if at < len(uids) and uids[at] == uid else None
+
+    def places(self, first: int, last: int) -> range:
+        """Where the UIDs from `first` to `last` stand."""
+        return range(bisect_left(self.uids, first), bisect_right(self.uids, last))
+
+    def __getitem__(self, place: int) -> Placed:
+        at = place
+        for row in self.rows:
+            if at < len(row.segment):
+                return row.segment[at]
+            at -= len(row.segment)
+        raise IndexError(place)
+
+
+class Views:
+    """The views in use, the last used of them."""
+
+    def __init__(self, db: Database, most: int = KEPT_MESSAGES_MAX) -> None:
+        self._db = db
+        self._most = most
+        self._kept: OrderedDict[tuple[int, int], View] = OrderedDict()
+        self._messages = 0
+
+    async def current(self, account_no: int, mailbox_no: int) -> View:
+        """The mailbox as it is now. Says `UNKNOWN_MAILBOX`."""
+        async with self._db.read() as snap:
+            return await self.current_in(snap, account_no, mailbox_no)
+
+    async def current_in(self, snap: Snap, account_no: int, mailbox_no: int) -> View:
+        """The mailbox as of a snapshot. Says `UNKNOWN_MAILBOX`."""
+        key = (account_no, mailbox_no)
+        found = await boxes.with_head(snap, account_no, mailbox_no)
+        if found is None:
+            self._drop(key)
+            raise unknown()
+        mailbox, head, forgot = found
+        kept = self._kept.get(key)
+        if kept is not None and kept.modseq == mailbox.modseq:
+            self._kept.move_to_end(key)
+            if kept.head != head or kept.mailbox != mailbox:
+                same = View(mailbox, head, kept.rows)
+                same._columns = kept._columns
+                self._kept[key] = kept = same
+            return kept
+        if kept is None or kept.modseq < forgot or kept.modseq > mailbox.modseq:
+            rows = await placed.all_of(snap, account_no, mailbox_no)
+        else:
+            rows = await self._changed(snap, kept, account_no, mailbox_no)
+        view = View(mailbox, head, rows)
+        self._keep(key, view)
+        return view
+
+    async def _changed(self, snap: Snap, kept: View, account_no: int, mailbox_no: int) -> list[Row]:
+        rows = {row.first_uid: row for row in kept.rows}
+        news = await placed.since(snap, account_no, mailbox_no, kept.modseq)
+        fresh = {row.first_uid for row in news}
+        rows.update((row.first_uid, row) for row in news)
+        gone = set(await placed.vanished(snap, account_no, mailbox_no, kept.modseq))
+        if gone:  # a segment that was emptied has no row any more
+            for first, row in list(rows.items()):
+                if first not in fresh and row.segment.uids[0] in gone:
+                    del rows[first]
+        return [rows[first] for first in sorted(rows)]
+
+    def _keep(self, key: tuple[int, int], view: View) -> None:
+        self._drop(key)
+        self._kept[key] = view
+        self._messages += len(view)
+        while self._messages > self._most and len(self._kept) > 1:
+            self._messages -= len(self._kept.popitem(last=False)[1])
+
+    def _drop(self, key: tuple[int, int]) -> None:
+        old = self._kept.pop(key, None)
+        if old is not None:
+            self._messages -= len(old)
+
+
+def whole(view: View) -> Segment:
+    """All messages of a view as one segment."""
+    every = Segment()
+    for row in view.rows:
+        every.extend(row.segment)
+    return every

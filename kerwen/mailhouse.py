@@ -1,0 +1,86 @@
+"""Builds the mail half of the house: the store and the actions, without their doors."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from kerwen.base import limits
+from kerwen.base.clock import Clock, now_ms
+from kerwen.base.config import Config
+from kerwen.mail.actions.deliver import Deliver
+from kerwen.mail.actions.fetch import Fetch
+from kerwen.mail.actions.mailboxes import Mailboxes
+from kerwen.mail.actions.records import Records
+from kerwen.mail.actions.release import Release
+from kerwen.mail.actions.unlock import OpenVaults
+from kerwen.mail.actions.views import Views
+from kerwen.mail.actions.watch import MailWatches
+from kerwen.mail.store.key_file import key_file
+from kerwen.mail.store.tags import Tags
+from kerwen.storage.blobs import Blobs
+from kerwen.storage.database import Database
+from kerwen.storage.feed import Feed
+from kerwen.vault.actions.delivery_keys import DeliveryKeys
+from kerwen.vault.store import Vaults
+
+
+@dataclass(slots=True)
+class MailHouse:
+    """The actions by name, for the doors; and what `main` needs."""
+
+    vaults: OpenVaults
+    delivery_keys: DeliveryKeys
+    tags: Tags
+    mailboxes: Mailboxes
+    deliver: Deliver
+    records: Records
+    fetch: Fetch
+    views: Views
+    watches: MailWatches
+    at_stop: list[Callable[[], None]] = field(default_factory=list)
+    workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+
+def build_mail(
+    config: Config,
+    db: Database,
+    feed: Feed,
+    blobs: Blobs,
+    vaults: Vaults,
+    clock: Clock = now_ms,
+    quota: int = limits.MAIL_QUOTA,
+) -> MailHouse:
+    """Builds every object of mail and hands it on; opens nothing."""
+    keys = config.data_path / "keys"
+    tags = Tags(key_file(keys, "mail"))
+    delivery_keys = DeliveryKeys(db, vaults, secrets.token_bytes, clock)
+    open_vaults = OpenVaults(db, vaults)
+    release = Release(blobs)
+    records = Records(db, blobs, vaults)
+    mailboxes = Mailboxes(db, release, clock)
+    deliver = Deliver(db, blobs, delivery_keys, tags, clock, quota)
+    watches = MailWatches(feed)
+
+    async def close() -> None:
+        open_vaults.close()
+        delivery_keys.close()
+        await asyncio.sleep(0)
+
+    return MailHouse(
+        open_vaults,
+        delivery_keys,
+        tags,
+        mailboxes,
+        deliver,
+        records,
+        Fetch(records),
+        Views(db),
+        watches,
+        [watches.stop],
+        [],
+        [close],
+    )
