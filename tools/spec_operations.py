@@ -75,12 +75,20 @@ def read(spec: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
                         "method": method.upper(),
                         "path": base + path.strip(),
                         "file": file.stem,
-                        "secured": bool(said.get("security")),
+                        "secured": _needs_token(said.get("security") or [{}]),
                     }
                 )
                 answers[said["operationId"]] = _answers(said, file, shapes)
     operations.sort(key=lambda o: (o["path"], o["method"], o["id"]))
     return operations, {"answers": answers, "$defs": shapes.defs}
+
+
+def _needs_token(schemes: list[dict[str, Any]]) -> bool:
+    """Whether nobody may call without an access token; `{}` among the schemes: anybody may."""
+    return all(
+        any(name.endswith("AccessTokenBearer") or name == "accessTokenBearer" for name in scheme)
+        for scheme in schemes
+    )
 
 
 def _answers(said: dict[str, Any], file: Path, shapes: Shapes) -> dict[str, Any]:

@@ -29,8 +29,6 @@ _SPELLINGS = {
     "/_matrix/client/v3/rooms/{}/delayed_event/{}/{}",  # MSC4140
 }
 _SOMEBODY = {"USER", "ADMIN", "LOCKED"}
-# The token is looked at where there is one: CS #post-account-password, #get-versions
-_ACCESS_QUIRKS = {"changePassword", "deactivateAccount", "getVersions"}
 
 
 def bare(path: str) -> str:
@@ -88,7 +86,7 @@ def test_every_route_is_specified_or_ours(house: House) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.id)
 def test_a_token_is_asked_for_where_it_is_specified(house: House, operation: Operation) -> None:
     route = route_of(house, operation)
-    if route is None or operation.id in _ACCESS_QUIRKS:
+    if route is None:
         return
     assert (route.access.name in _SOMEBODY) == operation.secured
     assert route.access is not Access.ADMIN or "/admin/" in route.path
