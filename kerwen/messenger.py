@@ -35,8 +35,11 @@ from kerwen.api.client.presence import PresenceApi
 from kerwen.api.client.profile import ProfileApi
 from kerwen.api.client.push_rules import PushRulesApi
 from kerwen.api.client.receipts import ReceiptsApi
+from kerwen.api.client.relations import RelationsApi
+from kerwen.api.client.room_directory import RoomDirectoryApi
 from kerwen.api.client.room_events import RoomEventsApi
 from kerwen.api.client.room_keys import RoomKeysApi
+from kerwen.api.client.room_upkeep import RoomUpkeepApi
 from kerwen.api.client.rooms import RoomsApi
 from kerwen.api.client.search import SearchApi
 from kerwen.api.client.sliding_sync import SlidingSyncApi
@@ -74,12 +77,16 @@ from kerwen.rooms.actions.append import Append
 from kerwen.rooms.actions.create_room import CreateRoom
 from kerwen.rooms.actions.delay import LIMITS as DELAY_LIMITS
 from kerwen.rooms.actions.delay import Delay
+from kerwen.rooms.actions.directory import Directory
 from kerwen.rooms.actions.mark_read import MarkRead
 from kerwen.rooms.actions.membership import Membership
 from kerwen.rooms.actions.old_sync import OldSync
 from kerwen.rooms.actions.peek import Peek
 from kerwen.rooms.actions.read import Read
 from kerwen.rooms.actions.recent import Recent
+from kerwen.rooms.actions.relations import Relations
+from kerwen.rooms.actions.report import Reports
+from kerwen.rooms.actions.room_summary import RoomSummary
 from kerwen.rooms.actions.search import Search
 from kerwen.rooms.actions.search_index import SearchIndex
 from kerwen.rooms.actions.send import Send
@@ -87,6 +94,7 @@ from kerwen.rooms.actions.sliding_sync import SlidingSync
 from kerwen.rooms.actions.sync import Sync
 from kerwen.rooms.actions.sync_rooms import RoomSync
 from kerwen.rooms.actions.typing import Typing
+from kerwen.rooms.actions.upgrade_room import UpgradeRoom
 from kerwen.rooms.store import delayed, members
 from kerwen.rooms.store.names import Names
 from kerwen.rooms.store.sliding import drop_device as drop_connections
@@ -113,6 +121,7 @@ class Messenger:
     """What `main` needs of the messenger."""
 
     accounts: Accounts
+    reports: Reports
     areas: list[Area]
     wake: WakeIndex
     sync: Sync
@@ -176,6 +185,8 @@ def build_messenger(
     account_data = AccountData(db)
 
     read = Read(db, names, clock)
+    create_room = CreateRoom(append, membership)
+    reports = Reports(db, names, clock)
     neighbours = _Neighbours(db)
     wake = WakeIndex(neighbours.device_list)
     neighbours.wake = wake
@@ -236,7 +247,14 @@ def build_messenger(
         RoomKeysApi(Backup(db)),
         ToDeviceApi(SendToDevice(db, domain, alone, clock)),
         media,
-        RoomsApi(CreateRoom(append, membership), membership, read),
+        RoomsApi(create_room, membership, read),
+        RoomDirectoryApi(Directory(append), domain),
+        RoomUpkeepApi(
+            RoomSummary(db, names),
+            UpgradeRoom(append, create_room),
+            reports,
+        ),
+        RelationsApi(Relations(db, names, read, clock)),
         RoomEventsApi(send, delay, read),
         DelayedApi(delay),
         ReceiptsApi(MarkRead(db, names, clock), typing, db, names),
@@ -263,6 +281,7 @@ def build_messenger(
 
     return Messenger(
         accounts,
+        reports,
         areas,
         wake,
         sync,

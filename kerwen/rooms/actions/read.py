@@ -107,7 +107,7 @@ class Read:
         async with self._db.read() as snap:
             room_no, until = await self._room(snap, room_id, who)
             if at is not None:
-                place = await self._place(snap, room_no, at) - 1
+                place = await self.place(snap, room_no, at) - 1
                 until = place if until is None else min(place, until)
             found = await self._state(snap, room_no, until)
             kept = []
@@ -164,8 +164,8 @@ class Read:
             if start is None:
                 place = head.head + 1 if backwards else 1
             else:
-                place = min(await self._place(snap, room_no, start), head.head + 1)
-            stop = await self._place(snap, room_no, end) if end is not None else None
+                place = min(await self.place(snap, room_no, start), head.head + 1)
+            stop = await self.place(snap, room_no, end) if end is not None else None
             viewer = await self._viewer(snap, who, sight, room_id)
             walk = _Walk(room_no, place, stop, backwards, limit, wanted, viewer)
             found = await self._walk(snap, walk)
@@ -316,7 +316,7 @@ class Read:
                 ) from None
             raise
 
-    async def _place(self, snap: Snap, room_no: int, token: str) -> int:
+    async def place(self, snap: Snap, room_no: int, token: str) -> int:
         """The place before which, and from which on, a token points.
 
         Tokens of timelines hold a seq; one of `/sync` is the place after all it covered.

@@ -13,6 +13,7 @@ _ADD = sql(
     " values (:alias, :room_no, :creator, :now) on conflict do nothing"
 )
 _DROP = sql("delete from aliases where alias = :alias")
+_MOVE = sql("update aliases set room_no = :new where room_no = :old")
 _PUBLISH = sql(
     "insert into published_rooms (room_no, published_ms) values (:room_no, :now)"
     " on conflict do nothing"
@@ -20,7 +21,7 @@ _PUBLISH = sql(
 _HIDE = sql("delete from published_rooms where room_no = :room_no")
 _PUBLISHED = sql("select 1 from published_rooms where room_no = :room_no")
 _DIRECTORY = sql(
-    "select p.room_no, r.room_id, r.joined from published_rooms p"
+    "select p.room_no, r.joined, r.state_seq from published_rooms p"
     " join rooms r on r.room_no = p.room_no"
     " order by r.joined desc, r.room_no limit 10000"
 )
@@ -66,6 +67,11 @@ async def published(snap: Snap, room_no: int) -> bool:
     return await snap.one(_PUBLISHED, room_no=room_no) is not None
 
 
-async def directory(snap: Snap) -> list[tuple[int, str, int]]:
-    """(room_no, room id, joined) of rooms in the directory, largest first; 10,000 at most."""
+async def move_aliases(tx: Tx, old: int, new: int) -> None:
+    """Points all aliases of a room to another one."""
+    await tx.run(_MOVE, old=old, new=new)
+
+
+async def directory(snap: Snap) -> list[tuple[int, int, int]]:
+    """(room_no, joined, state_seq) of rooms in the directory, largest first; 10,000 at most."""
     return [(r[0], r[1], r[2]) for r in await snap.all(_DIRECTORY)]

@@ -59,6 +59,15 @@ _SHARING = sql(
     "select distinct o.user_no from members m join members o on o.room_no = m.room_no"
     " where m.user_no = :user_no and m.membership = 'join' and o.membership = 'join'"
 )
+_MUTUAL = sql(
+    "select r.room_no, r.room_id from members m join members o on o.room_no = m.room_no"
+    " and o.user_no = :other and o.membership = 'join' join rooms r on r.room_no = m.room_no"
+    " where m.user_no = :user_no and m.membership = 'join' order by r.room_no limit 10000"
+)
+_BANNED = sql(
+    "select u.user_id from members m join users u on u.user_no = m.user_no"
+    " where m.room_no = :room_no and m.membership = 'ban' order by m.user_no limit 1000"
+)
 _SHARE_ANY = sql(
     "select 1 from members m join members o on o.room_no = m.room_no and o.user_no = :other"
     " where m.user_no = :user_no and m.membership = 'join' and o.membership = 'join' limit 1"
@@ -179,6 +188,17 @@ async def sharing_among(snap: Snap, user_no: int, among: Iterable[int]) -> set[i
     """Those of `among` with whom a person shares a room."""
     rows = await snap.all(_SHARING_AMONG, user_no=user_no, among=list(among))
     return {row[0] for row in rows}
+
+
+async def mutual_rooms(snap: Snap, user_no: int, other: int) -> list[tuple[int, str]]:
+    """(room_no, room id) of rooms in which two people are; 10,000 at most."""
+    rows = await snap.all(_MUTUAL, user_no=user_no, other=other)
+    return [(row[0], row[1]) for row in rows]
+
+
+async def banned(snap: Snap, room_no: int) -> list[str]:
+    """Who is banned from a room; 1,000 at most."""
+    return [row[0] for row in await snap.all(_BANNED, room_no=room_no)]
 
 
 async def share_a_room(snap: Snap, user_no: int, other: int) -> bool:
