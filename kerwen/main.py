@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import uvloop
 
-from kerwen.api import routes
+from kerwen.api import replies, routes
 from kerwen.api.account_deeds import AccountDeeds
 from kerwen.api.admin_socket import AdminSocket, Deed
 from kerwen.api.health import Health
@@ -85,7 +85,7 @@ async def build(config: Config) -> House:
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
     areas: Sequence[routes.Area] = [health, *messenger.areas]
     app = App(routes.gather(areas), messenger.accounts.authenticate, limiter)
-    http = HttpServer(app, proxies=config.proxies)
+    http = HttpServer(app, proxies=config.proxies, fault=replies.fault)
     house = House(
         config=config,
         database=database,

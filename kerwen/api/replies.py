@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -114,3 +115,9 @@ def unavailability(error: Unavailable) -> tuple[int, bytes]:
     status, code = UNREADY[error.reason]
     text = {"errcode": code, "error": "The server cannot do this now: " + error.reason.value}
     return status, orjson.dumps({**text, "retry_after_ms": error.retry_after_ms})
+
+
+def fault(status: int) -> bytes:
+    """The body for a request that broke HTTP and so never reached a route."""
+    code = "M_TOO_LARGE" if status in (413, 414, 431) else "M_UNKNOWN"
+    return orjson.dumps({"errcode": code, "error": HTTPStatus(status).phrase})

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Any, Final, Protocol
 
@@ -75,8 +75,10 @@ class HttpServer:
         *,
         connections_max: int = limits.HTTP_CONNECTIONS_MAX,
         proxies: Iterable[str] = (),
+        fault: Callable[[int], bytes] | None = None,
     ) -> None:
         self.app = app
+        self._fault = fault  # the JSON that explains a status to the peer
         self.proxies = frozenset(proxies)
         self.connections: set[HttpProtocol] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -118,6 +120,15 @@ class HttpServer:
             self._date = b"date: %s\r\n" % formatdate(second, usegmt=True).encode()
         return self._date
 
+    def fault(self, status: int) -> bytes:
+        """The whole reply to what the application never saw; the connection ends with it."""
+        head = b"%bcontent-length: %d\r\nconnection: close\r\n"
+        if self._fault is None:
+            return head % (STATUS_LINES[status], 0) + b"\r\n"
+        body = self._fault(status)
+        kind = b"content-type: application/json\r\naccess-control-allow-origin: *\r\n\r\n"
+        return head % (STATUS_LINES[status], len(body)) + kind + body
+
     async def stop(self, patience_s: float) -> None:
         """Lets running requests end for `patience_s`, then cuts what is left."""
         self.stopping = True
@@ -139,8 +150,8 @@ class HttpProtocol(asyncio.Protocol):
     """One connection. At most one exchange runs; later ones wait in `_behind`."""
 
     __slots__ = (
-        "_behind", "_client", "_deadline", "_fed", "_headers", "_newest", "_parser", "_paused",
-        "_running", "_server", "_size", "_transport", "_url", "_writable",
+        "_behind", "_broken", "_client", "_deadline", "_fed", "_headers", "_newest", "_parser",
+        "_paused", "_running", "_server", "_size", "_transport", "_url", "_writable",
     )  # fmt: skip
 
     def __init__(self, server: HttpServer) -> None:
@@ -155,6 +166,7 @@ class HttpProtocol(asyncio.Protocol):
         self._newest: Exchange | None = None  # the one whose body comes
         self._running: Exchange | None = None  # the one that is answered
         self._behind: list[Exchange] | None = None
+        self._broken = 0  # the status for what came behind them and cannot be understood
         self._paused = False
         self._writable: asyncio.Future[None] | None = None  # while the peer does not read
         self._deadline = 0.0
@@ -168,7 +180,7 @@ class HttpProtocol(asyncio.Protocol):
         if server.full or server.stopping:
             server.turned_away += 1
             server.statuses[5] += 1
-            self.send(STATUS_LINES[503] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            self.send(server.fault(503))
             transport.close()
             return
         self._client = transport.get_extra_info("peername")
@@ -198,6 +210,10 @@ class HttpProtocol(asyncio.Protocol):
             self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             cause = error.__context__
+            if isinstance(cause, _Flood):
+                self._server.malformed += 1
+                self.cut()
+                return
             self._fail(cause.status if isinstance(cause, _Fault) else 400)
             return
         if self._newest is None and self._fed > limits.HTTP_HEADERS_MAX + limits.HTTP_URL_MAX:
@@ -270,7 +286,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._behind is None:
             self._behind = []
         if len(self._behind) >= PIPELINE_MAX:
-            raise _Fault(400)
+            raise _Flood
         self._behind.append(exchange)
         self._pause()
 
@@ -326,7 +342,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._running = None
         if not keep or self._server.stopping:
-            if exchange.whole:
+            if exchange.whole and not self._broken:
                 self.close()
             else:
                 self.hang_up()
@@ -337,6 +353,9 @@ class HttpProtocol(asyncio.Protocol):
             self.want_body()
         elif self._behind:
             self._run(self._behind.pop(0))
+        elif self._broken:
+            self._end(self._broken)
+            return
         if not self._behind:
             self.want_body()
 
@@ -416,14 +435,32 @@ class HttpProtocol(asyncio.Protocol):
             self.data_received(rest)
 
     def _fail(self, status: int) -> None:
-        """Answers what cannot be understood or served, and hangs up."""
+        """Answers what cannot be understood or served, after the requests that came whole
+        before it, and hangs up."""
         self._server.malformed += status < 500
-        self._server.statuses[status // 100] += 1
+        running, newest = self._running, self._newest
+        self._parser = self._headers = self._newest = None
+        if newest is not None and newest is running:  # its own body is what is broken
+            if running.begun:
+                self.cut()
+                return
+            self._running = None
+            running.lose()
+        elif self._behind and newest is self._behind[-1]:
+            self._behind.pop()
         if self._running is None:
-            self.send(STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
-            self.hang_up()
+            self._end(status)
         else:
-            self.cut()
+            self._broken = status
+
+    def _end(self, status: int) -> None:
+        self._server.statuses[status // 100] += 1
+        self.send(self._server.fault(status))
+        self.hang_up()
+
+
+class _Flood(Exception):
+    """Raised through the parser: more requests at once than anybody needs."""
 
 
 class _Fault(Exception):

@@ -70,6 +70,11 @@ class Exchange:
         server.tasks.add(task)
         task.add_done_callback(self._ended)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a part of the reply is on its way."""
+        return self._begun
+
     # --- the request
 
     def add_body(self, part: bytes) -> None:

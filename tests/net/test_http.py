@@ -199,6 +199,21 @@ async def test_pipelined_requests_are_answered_in_their_order(scene: Scene) -> N
     assert [(await line.reply())[2] for _ in range(4)] == [b"awake", b"/?2", b"abc", b"/?4"]
 
 
+async def test_what_came_whole_before_a_fault_is_answered(scene: Scene) -> None:
+    line = await scene.connect()
+    first = b"POST /echo HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"
+    line.write(first * 2 + b"garbage\r\n\r\n")
+    assert [(await line.reply())[0] for _ in range(3)] == [200, 200, 400]
+    assert await line.rest() == b""
+
+
+async def test_a_broken_body_is_told(scene: Scene) -> None:
+    line = await scene.connect()
+    line.write(b"POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n")
+    assert (await line.reply())[0] == 400
+    assert await line.rest() == b""
+
+
 async def test_too_many_pipelined_requests_end_the_connection(scene: Scene) -> None:
     line = await scene.connect()
     line.write(b"GET /park HTTP/1.1\r\n\r\n" * (http.PIPELINE_MAX + 2))

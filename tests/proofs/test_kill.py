@@ -7,7 +7,6 @@ A kill leaves what the kernel holds; that a commit waits for the disk itself is 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import random
 import sqlite3
@@ -17,6 +16,7 @@ import pytest
 
 from tests import postgres
 from tests.conftest import FreshServer, Server
+from tests.proofs.databases import empty_database
 from tests.proofs.load import Crowd, Deed, whole_history
 from tests.proofs.wire import Person
 
@@ -25,7 +25,6 @@ KILLS_POSTGRES = 6
 if os.environ.get("KERWEN_LONG") == "1":
     KILLS, KILLS_POSTGRES = 500, 50
 REPEATED = 40  # acknowledged deeds of a round that are asked for again
-_databases = itertools.count()
 
 
 @pytest.mark.timeout(60 + 2 * KILLS)
@@ -43,20 +42,10 @@ async def test_kill_on_sqlite(fresh_server: FreshServer) -> None:
 async def test_kill_on_postgres(
     fresh_server: FreshServer, postgres_server: postgres.Server
 ) -> None:
-    dsn = await _new_database(postgres_server)
+    dsn = await empty_database(postgres_server)
     server = fresh_server("--cheap-passwords", "--database", dsn)
     await _torture(server, KILLS_POSTGRES, seed=2)
     assert "bug" not in server.log.read_text()
-
-
-async def _new_database(found: postgres.Server) -> str:
-    from kerwen.storage.postgres_pool import connect
-
-    name = f"kerwen_kill_{os.getpid()}_{next(_databases)}"
-    link = await connect(found.dsn)
-    await link.execute(f"create database {name} template template0 encoding 'UTF8' locale 'C'")
-    await link.raw.close()
-    return found.database(name)
 
 
 async def _torture(server: Server, kills: int, seed: int) -> None:
