@@ -211,6 +211,65 @@ async def messages(c: Checked, ayna: Person, batyr: Person, room: str) -> None:
     await c.do(batyr, "sync", query={"timeout": 0, "since": first["next_batch"]})
 
 
+async def directory(c: Checked, ayna: Person, batyr: Person, room: str) -> None:
+    here: dict[str, str] = {"roomId": room}
+    alias = "#bazar:kerwen.test"
+    await c.do(ayna, "setRoomAlias", {"room_id": room}, roomAlias=alias)
+    await c.do(None, "getRoomIdByAlias", roomAlias=alias)
+    await c.do(None, "getRoomIdByAlias", roomAlias="#none:kerwen.test", status=404)
+    await c.do(ayna, "getLocalAliases", **here)
+    await c.do(ayna, "setRoomVisibilityOnDirectory", {"visibility": "public"}, **here)
+    await c.do(None, "getRoomVisibilityOnDirectory", **here)
+    await c.do(None, "getPublicRooms")
+    wish = {"filter": {"generic_search_term": "baz"}, "limit": 5}
+    await c.do(batyr, "queryPublicRooms", wish)
+    await c.do(batyr, "getRoomSummary", roomIdOrAlias=alias)
+    await c.do(batyr, "getRoomSummary", roomIdOrAlias="!none:kerwen.test", status=404)
+    await c.do(ayna, "deleteRoomAlias", roomAlias=alias)
+    await c.do(batyr, "getMutualRooms", query={"user_id": ayna.id})
+    await c.do(batyr, "reportRoom", {"reason": "x"}, **here)
+    await c.do(batyr, "reportUser", {"reason": "x"}, userId=ayna.id)
+    space = await ayna.create_room(creation_content={"type": "m.space"})
+    await ayna.set_state(space, "m.space.child", {"via": ["kerwen.test"]}, room)
+    await c.do(ayna, "getSpaceHierarchy", roomId=space)
+
+
+async def relations(c: Checked, ayna: Person, batyr: Person, room: str) -> None:
+    here: dict[str, str] = {"roomId": room}
+    root = await ayna.say(room, "Kim gelýär?")
+    for kind, body in (("m.thread", "Men"), ("m.replace", "Kim bar?")):
+        who = batyr if kind == "m.thread" else ayna
+        new = {"m.new_content": {"body": body}} if kind == "m.replace" else {}
+        await who.say(room, body, **{"m.relates_to": {"rel_type": kind, "event_id": root}}, **new)
+    await c.do(ayna, "getRelatingEvents", eventId=root, **here)
+    one: dict[str, str] = {"eventId": root, "relType": "m.thread"}
+    await c.do(ayna, "getRelatingEventsWithRelType", **one, **here)
+    many: dict[str, str] = {**one, "eventType": "m.room.message"}
+    await c.do(ayna, "getRelatingEventsWithRelTypeAndEventType", **many, **here)
+    await c.do(ayna, "getThreadRoots", **here)
+    await c.do(batyr, "reportEvent", {"reason": "x"}, eventId=root, **here)
+    await c.do(ayna, "getNotifications")
+    criteria = {
+        "search_term": "kim",
+        "event_context": {"include_profile": True},
+        "include_state": True,
+        "groupings": {"group_by": [{"key": "room_id"}, {"key": "sender"}]},
+    }
+    await c.do(ayna, "search", {"search_categories": {"room_events": criteria}})
+    await c.do(ayna, "sync", query={"timeout": 0, "full_state": "true"})
+
+
+async def old_ways(c: Checked, ayna: Person, room: str) -> None:
+    event_id = await ayna.say(room, "köne")
+    await c.do(ayna, "initialSync")
+    await c.do(ayna, "roomInitialSync", roomId=room)
+    await c.do(ayna, "getOneEvent", eventId=event_id)
+    await c.do(ayna, "getEvents", query={"timeout": 0})
+    await c.do(ayna, "peekEvents", query={"timeout": 0, "room_id": room})
+    await c.do(ayna, "upgradeRoom", {"new_version": "12"}, roomId=room)
+    await c.do(ayna, "upgradeRoom", {"new_version": "0"}, roomId=room, status=400)
+
+
 async def keys(c: Checked, ayna: Person, batyr: Person) -> None:
     hers = Keys("ayna", ayna.device_id)
     hers.user_id = ayna.id
@@ -303,6 +362,9 @@ async def test_every_answer_has_its_shape(house: House) -> None:
     await account_data(c, ayna, room)
     await push(c, ayna)
     await messages(c, ayna, batyr, room)
+    await directory(c, ayna, batyr, room)
+    await relations(c, ayna, batyr, room)
+    await old_ways(c, ayna, room)
     await keys(c, ayna, batyr)
     await backup(c, ayna)
     await media(c, ayna)
