@@ -27,8 +27,10 @@ from kerwen.api.client.calls import CallsApi
 from kerwen.api.client.cross_signing import CrossSigningApi
 from kerwen.api.client.delayed import DelayedApi
 from kerwen.api.client.filters import FiltersApi
+from kerwen.api.client.hierarchy import HierarchyApi
 from kerwen.api.client.keys import KeysApi
 from kerwen.api.client.media import MediaApi
+from kerwen.api.client.notifications import NotificationsApi
 from kerwen.api.client.old_sync import OldSyncApi
 from kerwen.api.client.openid import OpenIdApi
 from kerwen.api.client.presence import PresenceApi
@@ -78,8 +80,10 @@ from kerwen.rooms.actions.create_room import CreateRoom
 from kerwen.rooms.actions.delay import LIMITS as DELAY_LIMITS
 from kerwen.rooms.actions.delay import Delay
 from kerwen.rooms.actions.directory import Directory
+from kerwen.rooms.actions.hierarchy import Hierarchy
 from kerwen.rooms.actions.mark_read import MarkRead
 from kerwen.rooms.actions.membership import Membership
+from kerwen.rooms.actions.notifications import Notifications
 from kerwen.rooms.actions.old_sync import OldSync
 from kerwen.rooms.actions.peek import Peek
 from kerwen.rooms.actions.read import Read
@@ -198,6 +202,7 @@ def build_messenger(
     sliding_sync = SlidingSync(db, feed, wake, recent, typing, key_counts, clock)
     feed.follow(sliding_sync.follow)
 
+    summary = RoomSummary(db, names)
     send = Send(append)
     delay = Delay(db, send, clock)
     search_index = SearchIndex(db)
@@ -250,7 +255,7 @@ def build_messenger(
         RoomsApi(create_room, membership, read),
         RoomDirectoryApi(Directory(append), domain),
         RoomUpkeepApi(
-            RoomSummary(db, names),
+            summary,
             UpgradeRoom(append, create_room),
             reports,
         ),
@@ -264,6 +269,8 @@ def build_messenger(
         PresenceApi(Presence(db, neighbours.visible, clock, shared=config.presence == "on")),
         OldSyncApi(OldSync(db, feed, sync, read, peek, names)),
         SearchApi(Search(db, search_index, clock)),
+        NotificationsApi(Notifications(db, push_rules, clock)),
+        HierarchyApi(Hierarchy(db, names, summary)),
         AbsentApi(),
     ]
 
