@@ -429,7 +429,7 @@ class SlidingSync:
         known = this.base.rooms
         new = [e for e, _ in fresh if e.membership == "join" and e.room_no not in known]
         if len(new) > 1:
-            await self._facts.states(snap, [entry.facts for entry in new])
+            await self._facts.prepare(snap, [e.facts for e in new], this.me.user_id)
             missing = [e.room_no for e in new if e.room_no not in this.places]
             if missing:
                 for place in await sliding.places_in(snap, this.me.user_no, missing):

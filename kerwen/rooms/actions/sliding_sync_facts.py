@@ -260,14 +260,33 @@ class RoomFacts:
 
     async def is_open(self, snap: Snap, facts: Facts) -> bool:
         """Whether whoever is in the room may see all of it."""
-        if facts.open is None:
-            version = facts.version
-            ever = await state.stretches(snap, facts.room_no, "m.room.history_visibility", "")
-            shown = all(_visibility(client) in _OPEN for _, _, client in ever)
-            if version != facts.version:
-                return shown
-            facts.open = shown
-        return facts.open
+        if facts.open is not None:
+            return facts.open
+        return (await self._open(snap, [facts]))[facts.room_no]
+
+    async def _open(self, snap: Snap, wanted: Sequence[Facts]) -> dict[int, bool]:
+        versions = [facts.version for facts in wanted]
+        shown = {facts.room_no: True for facts in wanted}
+        for room_no, client in await sliding.visibilities(snap, shown):
+            shown[room_no] = shown[room_no] and _visibility(client) in _OPEN
+        for facts, version in zip(wanted, versions, strict=True):
+            if version == facts.version:
+                facts.open = shown[facts.room_no]
+        return shown
+
+    async def prepare(self, snap: Snap, wanted: Sequence[Facts], user_id: str) -> None:
+        """Reads at once what somebody's first look at rooms needs."""
+        await self.states(snap, wanted)
+        hidden = [facts for facts in wanted if facts.open is None]
+        if hidden:
+            await self._open(snap, hidden)
+        strange = {f.room_no: f for f in wanted if f.members is None or user_id not in f.members}
+        if strange:
+            versions = {room_no: facts.version for room_no, facts in strange.items()}
+            for event in await sliding.member_in(snap, strange, user_id):
+                facts = strange[event.room_no]
+                if facts.version == versions[event.room_no]:
+                    self._keep_members(facts, [event])
 
     # --- the budget -------------------------------------------------------------------------
 

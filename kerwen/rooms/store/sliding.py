@@ -72,6 +72,16 @@ _MEMBERS = sql(
     f"select {_SHOWN} from room_state s join events e on e.event_no = s.event_no"
     " where s.room_no = :room_no and s.type = 'm.room.member' and s.to_seq is null"
 )
+_MEMBER_IN = sql(
+    f"select {_SHOWN} from room_state s join events e on e.event_no = s.event_no"
+    " where s.room_no {in_ints:rooms} and s.type = 'm.room.member'"
+    " and s.state_key = :user_id and s.to_seq is null"
+)
+_VISIBILITIES = sql(
+    "select s.room_no, e.client from room_state s join events e on e.event_no = s.event_no"
+    " where s.room_no {in_ints:rooms} and s.type = 'm.room.history_visibility'"
+    " and s.state_key = ''"
+)
 _HEROES = sql(
     "select m.user_no, u.user_id, m.name, m.avatar from members m"
     " join users u on u.user_no = m.user_no where m.room_no = :room_no"
@@ -203,6 +213,17 @@ async def states(snap: Snap, rooms: Iterable[int]) -> dict[int, list[Stored]]:
 async def member_state(snap: Snap, room_no: int) -> list[Stored]:
     """Every current member event of a room."""
     return [Stored(*row) for row in await snap.all(_MEMBERS, room_no=room_no)]
+
+
+async def member_in(snap: Snap, rooms: Iterable[int], user_id: str) -> list[Stored]:
+    """Somebody's current member events in some rooms."""
+    rows = await snap.all(_MEMBER_IN, rooms=list(rooms), user_id=user_id)
+    return [Stored(*row) for row in rows]
+
+
+async def visibilities(snap: Snap, rooms: Iterable[int]) -> list[tuple[int, bytes]]:
+    """(room, client form) of every visibility event that rooms ever had."""
+    return [(row[0], row[1]) for row in await snap.all(_VISIBILITIES, rooms=list(rooms))]
 
 
 async def heroes(
