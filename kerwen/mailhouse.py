@@ -10,11 +10,16 @@ from dataclasses import dataclass, field
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
+from kerwen.mail.actions.append import Append
+from kerwen.mail.actions.changes import Changes
+from kerwen.mail.actions.copy import Copy
 from kerwen.mail.actions.deliver import Deliver
+from kerwen.mail.actions.expunge import Expunge
 from kerwen.mail.actions.fetch import Fetch
 from kerwen.mail.actions.mailboxes import Mailboxes
 from kerwen.mail.actions.records import Records
 from kerwen.mail.actions.release import Release
+from kerwen.mail.actions.store_flags import StoreFlags
 from kerwen.mail.actions.unlock import OpenVaults
 from kerwen.mail.actions.views import Views
 from kerwen.mail.actions.watch import MailWatches
@@ -36,6 +41,11 @@ class MailHouse:
     tags: Tags
     mailboxes: Mailboxes
     deliver: Deliver
+    append: Append
+    store_flags: StoreFlags
+    copy: Copy
+    expunge: Expunge
+    changes: Changes
     records: Records
     fetch: Fetch
     views: Views
@@ -63,6 +73,7 @@ def build_mail(
     records = Records(db, blobs, vaults)
     mailboxes = Mailboxes(db, release, clock)
     deliver = Deliver(db, blobs, delivery_keys, tags, clock, quota)
+    views = Views(db)
     watches = MailWatches(feed)
 
     async def close() -> None:
@@ -76,9 +87,14 @@ def build_mail(
         tags,
         mailboxes,
         deliver,
+        Append(db, blobs, delivery_keys, tags, clock, quota),
+        StoreFlags(db, views),
+        Copy(db, release, views, clock, quota),
+        Expunge(db, release, views),
+        Changes(db),
         records,
         Fetch(records),
-        Views(db),
+        views,
         watches,
         [watches.stop],
         [],

@@ -182,6 +182,20 @@ class Views:
                     del rows[first]
         return [rows[first] for first in sorted(rows)]
 
+    def changed(self, before: int, mailbox: Mailbox, rows: list[Row]) -> None:
+        """Some rows of a mailbox are now so, nothing else changed since HIGHESTMODSEQ `before`:
+        whoever wrote them tells it after commit, and nobody has to read them again. The rows are
+        the view's from now on; empty ones are gone.
+        """
+        key = (mailbox.account_no, mailbox.mailbox_no)
+        kept = self._kept.get(key)
+        if kept is None or kept.modseq != before:
+            return
+        now = {row.first_uid: row for row in kept.rows}
+        now.update((row.first_uid, row) for row in rows)
+        left = [now[first] for first in sorted(now) if len(now[first].segment)]
+        self._keep(key, View(mailbox, mailbox.modseq, left))
+
     def _keep(self, key: tuple[int, int], view: View) -> None:
         self._drop(key)
         self._kept[key] = view

@@ -1,0 +1,96 @@
+"""Removes messages from a mailbox for good; their bodies go when no mailbox has them."""
+
+# RFC 9051 §6.4.3, §6.4.9; RFC 7162 §3.2.7
+
+from __future__ import annotations
+
+import msgspec
+
+from kerwen.mail.actions.copy import split
+from kerwen.mail.actions.deliver import count
+from kerwen.mail.actions.mailboxes import unknown
+from kerwen.mail.actions.release import Release
+from kerwen.mail.actions.store_flags import rows_of
+from kerwen.mail.actions.views import Views
+from kerwen.mail.store import mailboxes as boxes
+from kerwen.mail.store import placed, uid_ranges
+from kerwen.mail.store.placed import Row
+from kerwen.mail.store.segment import Flag
+from kerwen.mail.store.uid_ranges import UidRanges, places
+from kerwen.storage.database import Database, Kind, retrying
+
+
+class Expunged(msgspec.Struct, frozen=True, gc=False):
+    """The UIDs that are gone, in rising order. `modseq` 0: none."""
+
+    modseq: int
+    uids: list[int]
+    nos: list[int]
+
+
+class Expunge:
+    """EXPUNGE and UID EXPUNGE; JMAP's destroy."""
+
+    def __init__(self, db: Database, release: Release, views: Views) -> None:
+        self._db = db
+        self._release = release
+        self._views = views
+
+    async def run(
+        self,
+        account_no: int,
+        mailbox_no: int,
+        uids: UidRanges = uid_ranges.EVERY,
+        *,
+        only_deleted: bool = True,
+    ) -> Expunged:
+        """Removes those of these messages that have \\Deleted, or all of them.
+
+        Says `UNKNOWN_MAILBOX`.
+        """
+        done, blobs = await retrying(
+            lambda: self._write(account_no, mailbox_no, uids, only_deleted)
+        )
+        await self._release.remove(blobs)
+        return done
+
+    async def _write(
+        self, account_no: int, mailbox_no: int, uids: UidRanges, only_deleted: bool
+    ) -> tuple[Expunged, list[str]]:
+        async with self._db.write() as tx:
+            account = await boxes.lock(tx, account_no)
+            mailbox = await boxes.one(tx, account_no, mailbox_no)
+            if account is None or mailbox is None:
+                raise unknown()
+            if only_deleted and not mailbox.deleted:
+                return Expunged(0, [], []), []
+            rows = await rows_of(tx, mailbox, uids)
+            if only_deleted:
+                uids = _deleted(rows, uids)
+            taken, left = split(rows, uids)
+            if not len(taken):
+                return Expunged(0, [], []), []
+            before = mailbox.modseq
+            modseq = account.next_modseq()
+            for row in left:
+                row.modseq = modseq
+            await placed.put(tx, account_no, mailbox_no, left)
+            await placed.vanish(tx, account_no, mailbox_no, modseq, taken.uids, taken.nos)
+            count(mailbox, taken, -1)
+            mailbox.modseq = modseq
+            account.used -= taken.bytes
+            account.placed -= len(taken)
+            blobs = await self._release.copies(tx, account, taken.nos)
+            await boxes.save_mailbox(tx, mailbox)
+            await boxes.save(tx, account)
+            tx.change(Kind.MAIL, account_no, modseq)
+            tx.after(lambda: self._views.changed(before, mailbox, left))
+            return Expunged(modseq, list(taken.uids), list(taken.nos)), blobs
+
+
+def _deleted(rows: list[Row], uids: UidRanges) -> UidRanges:
+    found: list[int] = []
+    for row in rows:
+        flags, own = row.segment.flags, row.segment.uids
+        found += [own[at] for at in places(own, uids) if flags[at] & Flag.DELETED]
+    return uid_ranges.of(found)
