@@ -295,7 +295,7 @@ def build_messenger(
         sliding_sync,
         search_index,
         delay,
-        at_stop=[sync.stop, sliding_sync.stop, peek.stop],
+        at_stop=[typing.stop, sync.stop, sliding_sync.stop, peek.stop],
         workers=[sweep, lambda: run_cleaner(clean), search_index.work, delay.work],
         at_end=[close],
     )

@@ -109,6 +109,12 @@ class House:
         """Ends whoever waits, then the database."""
         for deed in self.messenger.at_stop:
             deed()
+        for _ in range(1_000):
+            if self.messenger.sync.parked == 0:
+                break
+            await asyncio.sleep(0)
+        for _ in range(100):  # those who were answered read a little more
+            await asyncio.sleep(0)
         await self.db.close()
 
     async def person(self, name: str) -> Person:

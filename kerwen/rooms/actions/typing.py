@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from time import monotonic
 from collections.abc import Set as AbstractSet
 
 from kerwen.storage.wake import WakeIndex
@@ -21,6 +22,8 @@ class Typing:
         self._changed: dict[int, int] = {}  # room → count of its newest change
         self.count = 1
         self.origin = secrets.randbelow(0xFFFF) + 1
+        # so long may somebody cease who began in the process before
+        self._young_until = monotonic() + _TIMEOUT_MAX_MS / 1000
 
     def set(self, room_no: int, user_id: str, typing: bool, timeout_ms: int = 30_000) -> None:
         """Somebody types, or does not any more (CS #typing-notifications)."""
@@ -36,21 +39,35 @@ class Typing:
         elif people is not None and not people:
             del self._rooms[room_no]
         if (known is None) == typing:  # began or ceased; a renewal tells nobody
-            self.count += 1
-            self._changed.pop(room_no, None)
-            self._changed[room_no] = self.count
-            if len(self._changed) > _ROOMS_MAX:
-                self._changed.pop(next(iter(self._changed)))
-            self._wake.soft(room_no, self.count)
+            self._tell(room_no)
+        elif not typing and room_no not in self._changed and monotonic() < self._young_until:
+            self._tell(room_no)  # perhaps they began in the process before
+
+    def _tell(self, room_no: int) -> None:
+        self.count += 1
+        self._changed.pop(room_no, None)
+        self._changed[room_no] = self.count
+        if len(self._changed) > _ROOMS_MAX:
+            self._changed.pop(next(iter(self._changed)))
+        self._wake.soft(room_no, self.count)
+
+    def stop(self) -> None:
+        """The server stops: nobody types any more, and those who wait are told so now, for the
+        next process will not know."""
+        rooms, self._rooms = self._rooms, {}
+        for room_no, people in rooms.items():
+            for timer in people.values():
+                timer.cancel()
+            self._tell(room_no)
 
     def users(self, room_no: int) -> list[str]:
         """Who types in a room."""
         return list(self._rooms.get(room_no, ()))
 
     def changed_since(self, origin: int, count: int, rooms: AbstractSet[int]) -> list[int]:
-        """Rooms among `rooms` whose typing changed; for another boot, where anybody types."""
+        """Rooms among `rooms` whose typing changed; for another boot, all that ever did here."""
         if origin != self.origin:
-            return [room_no for room_no in self._rooms if room_no in rooms]
+            return list(rooms & self._changed.keys())
         found = []
         for room_no, at in reversed(self._changed.items()):
             if at <= count:
