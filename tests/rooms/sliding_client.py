@@ -16,9 +16,16 @@ Key = tuple[str, str]
 
 
 async def post(
-    person: Person, body: Any = None, pos: str | None = None, timeout: int = 0, **query: Any
+    person: Person,
+    body: Any = None,
+    pos: str | None = None,
+    timeout: int = 0,
+    conn_id: str | None = None,
+    **query: Any,
 ) -> Answer:
     """One request."""
+    if conn_id is not None:
+        body = {**(body or {}), "conn_id": conn_id}
     if pos is not None:
         query["pos"] = pos
     if timeout:

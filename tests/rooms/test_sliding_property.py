@@ -145,6 +145,14 @@ async def forget(house: House) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 async def test_any_windows_end_where_starting_anew_begins(house: House, seed: int) -> None:
+    await windows_end_where_starting_anew_begins(house, seed)
+
+
+async def test_it_is_so_on_either_engine(both: House) -> None:
+    await windows_end_where_starting_anew_begins(both, 1_000)
+
+
+async def windows_end_where_starting_anew_begins(house: House, seed: int) -> None:
     chance = random.Random(seed)
     people = await house.people("ayna", "batyr", "cemal", "dursun")
     rooms = []
