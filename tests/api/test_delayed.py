@@ -63,6 +63,11 @@ async def test_it_is_said_when_its_time_comes_and_not_before(both: House) -> Non
     assert await scheduled(ayna) == []
     found = await one(ayna, first)
     event = await ayna.event(room, found["finalised"]["event_id"])
+    assert event["unsigned"]["org.matrix.msc4140.delay_id"] == first
+    assert "transaction_id" not in event["unsigned"]
+    other = await ayna.log_in()
+    event = await other.event(room, event["event_id"])
+    assert "org.matrix.msc4140.delay_id" not in event["unsigned"]
     assert event["content"] == TEXT | {"body": "bir"}
     assert event["origin_server_ts"] <= found["finalised"]["finalised_ts"]
     assert event["origin_server_ts"] >= found["delayed_since_ts"] + 1000

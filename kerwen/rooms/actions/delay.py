@@ -19,6 +19,7 @@ from kerwen.base import canonical_json
 from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused, Unavailable
 from kerwen.base.limits import EVENT_BYTES_MAX
+from kerwen.rooms.actions.render import DELAYED
 from kerwen.rooms.actions.send import Send
 from kerwen.rooms.store import delayed
 from kerwen.rooms.store.delayed import Delayed
@@ -194,7 +195,7 @@ class Delay:
         content = orjson.loads(found.content)
         if found.state_key is not None:
             return await self._send.state(who, found.room_id, found.type, found.state_key, content)
-        txn_id = f"delay:{found.delay_id}"
+        txn_id = DELAYED + found.delay_id
         return await self._send.message(who, found.room_id, found.type, txn_id, content)
 
     async def _finish(self, found: Delayed, event_id: str | None, error: str | None) -> None:

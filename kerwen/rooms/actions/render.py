@@ -10,6 +10,7 @@ from kerwen.rooms.store.events import Stored, events_by_id
 from kerwen.storage.database import Snap
 
 NO_BUNDLES: Mapping[str, bytes] = {}
+DELAYED = "org.matrix.msc4140.delay_id:"  # begins the transaction ids of delayed events
 
 
 def render(
@@ -26,7 +27,7 @@ def render(
     if stored.unsigned_json is not None:
         unsigned += b"," + stored.unsigned_json
     if stored.txn_id is not None and stored.device_no == device_no:
-        unsigned += b',"transaction_id":' + orjson.dumps(stored.txn_id)
+        unsigned += _own(stored.txn_id)
     if because is not None:
         unsigned += b',"redacted_because":' + because
     if relations is not None:
@@ -34,6 +35,14 @@ def render(
     if room_id is None:
         return b'%b,"unsigned":{%b}}' % (stored.client, unsigned)
     return b'%b,"room_id":%b,"unsigned":{%b}}' % (stored.client, orjson.dumps(room_id), unsigned)
+
+
+def _own(txn_id: str) -> bytes:
+    """By what the device that said it knows it again."""
+    if txn_id.startswith(DELAYED):
+        delay_id = orjson.dumps(txn_id.removeprefix(DELAYED))
+        return b',"org.matrix.msc4140.delay_id":' + delay_id  # MSC4140
+    return b',"transaction_id":' + orjson.dumps(txn_id)
 
 
 async def render_all(
