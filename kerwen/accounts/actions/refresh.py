@@ -66,8 +66,10 @@ class Refresh:
         """The token, with its device held so that neither goes meanwhile."""
         now = self._clock()
         found = await tokens.refresh_token(tx, hashed)
-        if found is not None and await devices.seen(tx, found.device_no, now, address):
-            found = await tokens.refresh_token(tx, hashed)  # it may have ended while we waited
+        if found is not None:
+            held = await devices.seen(tx, found.device_no, now, address)
+            # either may have ended while we waited for the device
+            found = await tokens.refresh_token(tx, hashed) if held else None
         if found is None:
             raise Refused(Reason.UNKNOWN_TOKEN, "Unknown refresh token")
         if found.expires_ms and found.expires_ms <= now:
