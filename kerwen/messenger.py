@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kerwen.accounts import account_data_store, openid_store, profile_store
@@ -18,6 +19,7 @@ from kerwen.accounts.actions.prove import Challenge
 from kerwen.accounts.actions.push_rules import EditPushRules
 from kerwen.accounts.actions.pushers import Pushers
 from kerwen.accounts.actions.user_directory import UserDirectory
+from kerwen.accounts.address import localpart_named
 from kerwen.accounts.password import CHEAP, Argon2
 from kerwen.accounts.push_rules_store import PushRules
 from kerwen.api.client.absent import AbsentApi
@@ -52,6 +54,7 @@ from kerwen.api.client.ui_auth import challenge_reply
 from kerwen.api.client.user_directory import UserDirectoryApi
 from kerwen.api.client.wellknown import WellKnown
 from kerwen.api.http import Reply, Request
+from kerwen.api.push import PushApi
 from kerwen.api.routes import Area
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
@@ -75,7 +78,12 @@ from kerwen.keys.store.key_counts import KeyCounts
 from kerwen.media.actions.clean import Clean
 from kerwen.media.cleaner import run_cleaner
 from kerwen.media.thumbnailer import Thumbnailer
+from kerwen.net.certificates import names_of
+from kerwen.net.outgoing import Outgoing
+from kerwen.push import store as push_store
+from kerwen.push.parts import Push, build_push
 from kerwen.rooms.actions.append import Append
+from kerwen.rooms.actions.badge import Badge
 from kerwen.rooms.actions.create_room import CreateRoom
 from kerwen.rooms.actions.delay import LIMITS as DELAY_LIMITS
 from kerwen.rooms.actions.delay import Delay
@@ -132,6 +140,8 @@ class Messenger:
     sliding_sync: SlidingSync
     search_index: SearchIndex
     delay: Delay
+    outgoing: Outgoing
+    push: Push
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -229,6 +239,15 @@ def build_messenger(
         accounts.prove.done(proof)
         return None
 
+    outgoing = _outgoing(config)
+    base_url = _well_known(config).base_url
+    push = build_push(config, db, feed, push_rules, Badge(db), outgoing, base_url, clock)
+
+    async def check_app_password(name: str, password: str) -> int | None:
+        localpart = localpart_named(name, domain)
+        entry = await accounts.app_passwords.check(localpart, password) if localpart else None
+        return entry.account.account_no if entry and not entry.account.locked else None
+
     thumbnailer = Thumbnailer()
     media = MediaApi(db, blobs, feed, domain, thumbnailer, clock=clock)
     clean = Clean(db, blobs, clock)
@@ -271,10 +290,12 @@ def build_messenger(
         SearchApi(Search(db, search_index, clock)),
         NotificationsApi(Notifications(db, push_rules, clock)),
         HierarchyApi(Hierarchy(db, names, summary)),
+        PushApi(push.topics, check_app_password),
         AbsentApi(),
     ]
 
     async def close() -> None:
+        await outgoing.close()
         accounts.close()
         await thumbnailer.close()
         await blobs.close()
@@ -295,10 +316,28 @@ def build_messenger(
         sliding_sync,
         search_index,
         delay,
-        at_stop=[typing.stop, sync.stop, sliding_sync.stop, peek.stop],
-        workers=[sweep, lambda: run_cleaner(clean), search_index.work, delay.work],
+        outgoing,
+        push,
+        at_stop=[typing.stop, sync.stop, sliding_sync.stop, peek.stop, push.topics.stop],
+        workers=[
+            sweep,
+            lambda: run_cleaner(clean),
+            search_index.work,
+            delay.work,
+            push.follow,
+            push.sender.run,
+            push.sweep,
+        ],
         at_end=[close],
     )
+
+
+def _outgoing(config: Config) -> Outgoing:
+    """How others are asked. In development the names of this machine are its own."""
+    authorities = [Path(config.ca)] if config.ca is not None else []
+    if config.dev:
+        authorities.append(config.data_path / "dev-ca.pem")
+    return Outgoing(dev=config.dev, own_names=names_of(config.server_name), authorities=authorities)
 
 
 def _argon2(config: Config) -> Argon2:
@@ -310,6 +349,7 @@ def _argon2(config: Config) -> Argon2:
 
 async def _drop_pushers(tx: Tx, account_no: int, device_no: int) -> None:
     await account_data_store.drop_device_pushers(tx, [device_no])
+    await push_store.drop_device_topics(tx, device_no)
 
 
 async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
@@ -318,6 +358,7 @@ async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
     await account_data_store.drop_account(tx, account_no)
     await openid_store.drop_account(tx, account_no)
     await profile_store.drop(tx, account_no)
+    await push_store.drop_account(tx, account_no)
     await delayed.drop_user(tx, account_no)
 
 

@@ -92,6 +92,7 @@ _DROP_FOREIGN_PUSHERS = sql(
     " and account_no <> :account_no"
 )
 _DROP_DEVICE_PUSHERS = sql("delete from pushers where device_no {in_ints:device_nos}")
+_PUSHED = sql("update members set pushed = 1 where user_no = :account_no and pushed = 0")
 _DROP_ACCOUNT = tuple(
     sql(f"delete from {table} where account_no = :account_no")
     for table in ("account_data", "room_account_data", "filters", "pushers")
@@ -292,7 +293,8 @@ async def count_pushers(snap: Snap, account_no: int) -> int:
 
 
 async def set_pusher(tx: Tx, account_no: int, pusher: Pusher, now_ms: int) -> None:
-    """Adds a pusher or changes it."""
+    """Adds a pusher or changes it; from now on the account's rooms look for it."""
+    await tx.run(_PUSHED, account_no=account_no)
     await tx.run(
         _SET_PUSHER,
         account_no=account_no,

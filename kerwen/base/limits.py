@@ -113,6 +113,17 @@ THUMBNAIL_IDLE_MS = 60_000
 THUMBNAILS_WAITING_MAX = 64
 THUMBNAILS_KEPT_MAX = 24  # per image
 
+# push
+PUSHES_WAITING_MAX = 20  # events that a pusher tells of after it could not for a while
+PUSH_LIFE_MS = 24 * 3_600_000  # an event older than this is not told of any more
+PUSHES_AT_ONCE = 64  # requests to gateways under way
+PUSH_TIMEOUT_MS = 20_000
+PUSH_ANSWER_MAX = 64 * KIB
+PUSH_DEVICES_MAX = 100  # of one request to our gateway
+WAKE_UPS_MAX = 100  # that wait for one topic
+WAKE_UP_LISTENERS_MAX = 20_000  # streams
+TOPIC_UNUSED_MS = 90 * 24 * 3_600_000
+
 # mail: what of a message is shown; its bytes are kept whole
 MESSAGE_BYTES_MAX = 50 * MIB
 MIME_DEPTH_MAX = 100  # deeper parts are one opaque part

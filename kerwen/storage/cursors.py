@@ -108,6 +108,7 @@ class Batch:
     upto: int
     items: list[Item] = field(default_factory=list)
     saved: bool = False
+    idle: bool = False  # nothing was done that must not be done again: the cursor may be saved late
 
     async def save(self, tx: Tx) -> None:
         """Saves the cursor within the deed's own transaction."""
@@ -207,7 +208,8 @@ class CursorFollower:
         try:
             if batch.items:
                 await self._deed(batch)
-            if not batch.saved and (batch.items or batch.upto - lease.saved >= _LAZY):
+            done = batch.items and not batch.idle
+            if not batch.saved and (done or batch.upto - lease.saved >= _LAZY):
                 async with self._db.write() as tx:
                     await batch.save(tx)
         except LeaseLost:

@@ -55,6 +55,7 @@ def test_what_is_loopback() -> None:
 @pytest.fixture
 async def there() -> AsyncIterator[str]:
     """Somebody on loopback who answers."""
+    over = asyncio.Event()
 
     async def echo(request: web.Request) -> web.Response:
         return web.Response(body=await request.read(), headers={"X-Word": "salam"})
@@ -66,7 +67,7 @@ async def there() -> AsyncIterator[str]:
         return web.Response(body=b"x" * 100_000)
 
     async def never(request: web.Request) -> web.Response:
-        await asyncio.sleep(60)
+        await over.wait()
         return web.Response()
 
     app = web.Application()
@@ -79,6 +80,7 @@ async def there() -> AsyncIterator[str]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    over.set()
     await runner.cleanup()
 
 

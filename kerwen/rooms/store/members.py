@@ -91,10 +91,12 @@ _ANY_JOINED = sql(
 )
 _SET = sql(
     "insert into members (room_no, user_no, membership, seq, pos, event_no, joined_pos,"
-    " forgotten, read_seq, read_loud, own_rules, name, avatar, stripped) values (:room_no,"
+    " forgotten, read_seq, read_loud, own_rules, pushed, name, avatar, stripped)"
+    " values (:room_no,"
     " :user_no, :membership, :seq, :pos, :event_no, :pos, 0, :seq, :loud, (select count(*)"
-    " from account_data where account_no = :user_no and type = 'm.push_rules'), :name,"
-    " :avatar, :stripped)"
+    " from account_data where account_no = :user_no and type = 'm.push_rules'),"
+    " case when exists (select 1 from pushers where account_no = :user_no) then 1 else 0 end,"
+    " :name, :avatar, :stripped)"
     " on conflict (room_no, user_no) do update set membership = excluded.membership,"
     " seq = excluded.seq, pos = excluded.pos, event_no = excluded.event_no, forgotten = 0,"
     " joined_pos = case when members.membership = 'join' then members.joined_pos"
