@@ -30,6 +30,9 @@ _PENDING = sql(
     "select pos, n, body from to_device where device_no = :device_no and pos <= :upto"
     " order by pos, n limit :limit"
 )
+_MORE = sql(
+    "select 1 from to_device where device_no = :device_no and pos > :after and pos <= :upto limit 1"
+)
 _AT = sql(
     "select pos, n, body from to_device where device_no = :device_no and pos = :at order by n"
 )
@@ -75,6 +78,11 @@ async def add_to_device(tx: Tx, deliveries: Sequence[Delivery], batch: int) -> N
         tx.at_end(_UNSTAGE, batch=batch)
     for device_no in dict.fromkeys(to.device_no for to in deliveries):
         tx.change(Kind.TO_DEVICE, device_no)
+
+
+async def more_to_device(snap: Snap, device_no: int, after: int, upto: int) -> bool:
+    """Whether messages wait at after < pos <= upto."""
+    return await snap.one(_MORE, device_no=device_no, after=after, upto=upto) is not None
 
 
 async def to_device(snap: Snap, device_no: int, upto: int, limit: int) -> list[Pending]:

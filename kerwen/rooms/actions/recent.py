@@ -15,7 +15,9 @@ _BYTES_MAX = 64 * 1024 * 1024  # of all rooms together
 _EVENT_COST = 600  # of an event besides its text
 
 
-class _Ring:
+class Ring:
+    """The newest events of one room."""
+
     __slots__ = ("events", "floor", "timeline")
 
     def __init__(self, floor: int) -> None:
@@ -28,14 +30,17 @@ class Recent:
     """Follows the feed: what another worker wrote breaks a room's ring, which begins anew."""
 
     def __init__(self) -> None:
-        self._rings: OrderedDict[int, _Ring] = OrderedDict()
+        self._rings: OrderedDict[int, Ring] = OrderedDict()
         self.bytes = 0  # about what all rings hold
 
     def add(self, stored: Stored) -> None:
         """A committed event; called before its change is told."""
         ring = self._rings.get(stored.room_no)
+        if ring is not None and ring.events and ring.events[-1].seq != stored.seq - 1:
+            self.drop(stored.room_no)  # between them stands another worker's event
+            ring = None
         if ring is None:
-            ring = self._rings[stored.room_no] = _Ring(stored.pos - 1)
+            ring = self._rings[stored.room_no] = Ring(stored.pos - 1)
             if len(self._rings) > _ROOMS_MAX:
                 self._drop_oldest()
         else:
@@ -49,7 +54,7 @@ class Recent:
         while self.bytes > _BYTES_MAX:
             self._drop_oldest()
 
-    def _shorten(self, ring: _Ring, kept: int) -> None:
+    def _shorten(self, ring: Ring, kept: int) -> None:
         """Forgets all but the newest events; never a part of one position."""
         while len(ring.events) > kept or (ring.events and ring.events[0].pos <= ring.floor):
             gone = ring.events.popleft()
@@ -97,6 +102,16 @@ class Recent:
     def keep_rendering(self, room_no: int, first: int, last: int, rendered: bytes) -> None:
         """Keeps a rendering for the other members who are woken by the same change."""
         ring = self._rings.get(room_no)
+        if ring is not None:
+            ring.timeline = (first, last, rendered)
+
+    def ring(self, room_no: int) -> Ring | None:
+        """The room's ring as it is now: taken before its events are read."""
+        return self._rings.get(room_no)
+
+    def keep_in(self, ring: Ring | None, first: int, last: int, rendered: bytes) -> None:
+        """`keep_rendering` into the ring of when the events were read: a redaction meanwhile
+        has begun another one."""
         if ring is not None:
             ring.timeline = (first, last, rendered)
 

@@ -23,6 +23,7 @@ from kerwen.keys.store.key_counts import KeyCounts
 from kerwen.keys.store import (
     delete_to_device,
     device_list_changes,
+    more_to_device,
     signature_changes,
     to_device,
 )
@@ -87,40 +88,46 @@ class Sync:
 
     async def __call__(self, asked: Asked) -> bytes:
         """The answer's JSON (CS #get-sync)."""
-        token = feed_token.decode(asked.since) if asked.since else None
-        if token is not None and token.pos > self._feed.settled:
-            await self._await_position(token.pos)
-        watch = await self._watch(asked)
-        if token is not None:
-            await self._acknowledge(asked, token, watch)
+        token = await self._token(asked.since) if asked.since else None
         deadline = asyncio.get_running_loop().time() + (
             min(asked.timeout_ms, SYNC_TIMEOUT_MAX_MS) / 1000
         )
-        watch.parked += 1
+        watch = self._wake.get(asked.user_no)
+        fresh = watch is None
+        if watch is None:
+            watch = self._wake.open(asked.user_no, (), self._feed.settled)
+            watch.base = _NOTHING_KNOWN  # until its rooms are read, memory proves nothing
+        watch.parked += 1  # from here on nobody sweeps it away
         try:
+            if fresh:
+                await self._begin(watch)
+            self._wake.add_device(watch, asked.device_no)
+            if token is not None:
+                await self._acknowledge(asked, token, watch)
             return await self._answer(asked, token, watch, deadline)
         finally:
             watch.parked -= 1
             watch.expires_ms = self._clock() + LINGER_MS
 
-    async def _await_position(self, pos: int) -> None:
-        if not await self._feed.until(pos):
-            raise Refused(Reason.UNKNOWN_POSITION, "Unknown position")
+    async def _token(self, text: str) -> FeedToken:
+        """The token of `since`. Says `INVALID_PARAM`: `/sync` knows no M_UNKNOWN_POS."""
+        try:
+            token = feed_token.decode(text)
+            if token.pos <= self._feed.settled or await self._feed.until(token.pos):
+                return token
+        except Refused:
+            pass
+        raise Refused(Reason.INVALID_PARAM, "since is no token of this server")
 
-    async def _watch(self, asked: Asked) -> Watch:
-        watch = self._wake.get(asked.user_no)
-        if watch is None:
-            watch = self._wake.open(asked.user_no, (), self._feed.settled)
-            watch.base = _NOTHING_KNOWN  # until its rooms are read, memory proves nothing
-            try:
-                await self._read_rooms(watch)
-            except BaseException:
-                self._wake.close(watch)
-                raise
-            watch.base = watch.last = self._feed.settled
-            watch.wake()  # another poll of the account may have parked meanwhile
-        self._wake.add_device(watch, asked.device_no)
-        return watch
+    async def _begin(self, watch: Watch) -> None:
+        """Reads what a new watch must know."""
+        try:
+            await self._read_rooms(watch)
+        except BaseException:
+            self._wake.close(watch)
+            raise
+        watch.base = watch.last = self._feed.settled
+        watch.wake()  # another poll of the account may have parked meanwhile
 
     async def _read_rooms(self, watch: Watch) -> None:
         """The rooms of the account, and whom it ignores; again if they changed meanwhile."""
@@ -155,14 +162,15 @@ class Sync:
                 upto = self._feed.settled
                 body, following = await self._look(asked, token, watch, upto)
                 left = deadline - loop.time()
-                if body is not None or left <= 0 or self._stopping or token is None:
+                now = body is not None or token is None or asked.full_state
+                closed = self._wake.get(asked.user_no) is not watch  # nobody would wake us
+                if now or left <= 0 or self._stopping or closed:
                     return await self._close(asked, body, following)
                 await self._park(waiter, left)
             finally:
-                if not waiter.done():
-                    waiter.cancel()
-                    if waiter in watch.waiters:
-                        watch.waiters.remove(waiter)
+                waiter.cancel()
+                if waiter in watch.waiters:
+                    watch.waiters.remove(waiter)
 
     async def _park(self, waiter: asyncio.Future[None], seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -242,8 +250,11 @@ class Sync:
                 typists = self._typing.users(place.room_no) or None
             elif place.room_no in typing:
                 typists = self._typing.users(place.room_no)
+            data = by_room.get(place.room_no, ())
+            if data and not me.wanted.room_account_data.room(place.room_id):
+                data = ()
             block = await self._rooms.joined(
-                snap, me, place, window, by_room.get(place.room_no, ()), typists, receipts_too
+                snap, me, place, window, data, typists, receipts_too
             )
             if block is not None:
                 blocks.join.append((place.room_id, block))
@@ -303,8 +314,8 @@ class Sync:
             parts = blocks.parts()
             if data_changed:
                 parts += await self._account_data(snap, asked, since, upto)
-            if not known or watch.device_lists > since or moved:
-                parts += await self._device_lists(snap, asked, since, upto, places, moved)
+            if not known or watch.device_lists > since or moved or me.encrypted:
+                parts += await self._device_lists(snap, me, since, upto, places)
             more, following = await self._to_device(snap, asked, watch, following, token)
             parts += more
         return (parts or None), following
@@ -395,37 +406,35 @@ class Sync:
         return [b'"account_data":{"events":[%b]}' % b",".join(shown)] if shown else []
 
     async def _device_lists(
-        self,
-        snap: Snap,
-        asked: Asked,
-        since: int,
-        upto: int,
-        places: Iterable[Standing],
-        moved: bool,
+        self, snap: Snap, me: Asker, since: int, upto: int, places: Iterable[Standing]
     ) -> list[bytes]:
         """Whose keys to look at again, and whose no more (CS #tracking-the-device-list)."""
-        me = asked.user_no
-        candidates = set(await device_list_changes(snap, since, upto))
-        changed = await members.sharing_among(snap, me, candidates) if candidates else set()
-        changed |= candidates & {me}
-        changed |= set(await signature_changes(snap, me, since, upto))
+        changed: set[int] = set()
         gone: set[int] = set()
         for place in places:
-            if place.membership == "join" and not await self._encrypted(snap, place.room_no):
-                continue  # who comes and goes in clear rooms is nobody's key to look at
-            if place.membership == "join" and place.joined_pos > since:
+            inside = place.membership == "join"
+            if inside and (place.joined_pos > since or place.room_no in me.encrypted):
                 changed |= set(await members.joined_users(snap, place.room_no))
-            elif place.membership == "join":
-                for user_no, membership in await members.changed_members(
-                    snap, place.room_no, since, upto
-                ):
-                    (changed if membership == "join" else gone).add(user_no)
-            elif place.pos > since and moved:
+            if not inside and place.pos > since:
                 gone |= set(await members.joined_users(snap, place.room_no))
+            for user_no, membership, joined_pos in await members.moved_members(
+                snap, place.room_no, since, upto
+            ):
+                if membership != "join":
+                    gone.add(user_no)
+                elif inside and joined_pos > since:
+                    changed.add(user_no)
         gone -= changed
         if gone:
-            gone -= await members.sharing_among(snap, me, gone)
-        gone.discard(me)
+            gone -= await members.sharing_among(snap, me.user_no, gone)
+        changed.discard(me.user_no)
+        gone.discard(me.user_no)
+        renewed = set(await device_list_changes(snap, since, upto))
+        if renewed:
+            changed |= await members.sharing_among(snap, me.user_no, renewed)
+            changed |= renewed & {me.user_no}
+        changed |= set(await signature_changes(snap, me.user_no, since, upto))
+        gone -= changed
         if not changed and not gone:
             return []
         ids = await users.user_ids(snap, changed | gone)
@@ -434,9 +443,6 @@ class Sync:
             "left": sorted(ids[n] for n in gone if n in ids),
         }
         return [b'"device_lists":' + orjson.dumps(said)]
-
-    async def _encrypted(self, snap: Snap, room_no: int) -> bool:
-        return await state.current_entry(snap, room_no, "m.room.encryption", "") is not None
 
     async def _to_device(
         self,
@@ -457,14 +463,12 @@ class Sync:
         if not waiting:
             return [], following
         last = waiting[-1][0]
-        if len(waiting) >= TO_DEVICE_AT_ONCE:
-            more = await to_device(
-                snap, asked.device_no, following.pos, len(waiting) + 1
+        if last < following.pos and await more_to_device(
+            snap, asked.device_no, last, following.pos
+        ):
+            following = FeedToken(
+                following.pos, following.pos - last, following.soft_origin, following.soft
             )
-            if len(more) > len(waiting):
-                following = FeedToken(
-                    following.pos, following.pos - last, following.soft_origin, following.soft
-                )
         watch.pending[asked.device_no] = waiting[0][0]
         body = b",".join(bytes(row[2]) for row in waiting)
         return [b'"to_device":{"events":[%b]}' % body], following

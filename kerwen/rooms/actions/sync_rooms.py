@@ -12,7 +12,7 @@ from kerwen.base.clock import Clock
 from kerwen.rooms.actions.bundle import Viewer, bundled
 from kerwen.rooms.actions.passing import passes as passes
 from kerwen.rooms.actions.passing import related_only
-from kerwen.rooms.actions.recent import Recent
+from kerwen.rooms.actions.recent import Recent, Ring
 from kerwen.rooms.actions.render import render, render_all
 from kerwen.rooms.actions.unread import unread
 from kerwen.rooms.actions.visible import visible_events
@@ -40,6 +40,7 @@ class Asker(msgspec.Struct, gc=False):
     state_after: bytes  # the name of that section; empty: `state` is wanted
     ignored: frozenset[str]
     full_state: bool = False
+    encrypted: list[int] = []  # rooms that this answer tells to be encrypted from now on
 
 
 class Stretch(msgspec.Struct, gc=False):
@@ -54,6 +55,7 @@ class Stretch(msgspec.Struct, gc=False):
     first: int
     whole: bool = False
     end: int | None = None
+    ring: Ring | None = None  # where a rendering of it may be kept for others
     counted: bool = False  # something that is not shown changes what is unread
     changes: list[Stored] = []
 
@@ -129,6 +131,10 @@ class RoomSync:
             parts.append(b'"ephemeral":{"events":[%b]}' % b",".join(ephemeral))
         if account_data:
             parts.append(b'"account_data":{"events":[%b]}' % b",".join(account_data))
+        if not anew and any(
+            e.type == "m.room.encryption" for e in (*stretch.timeline, *stretch.changes)
+        ):
+            me.encrypted.append(place.room_no)
         parts.append(await self._counts(snap, me, place))
         if summed or any(e.type in _SUMMED for e in stretch.changes):
             parts.append(b'"summary":' + await summary(snap, place, me.user_no))
@@ -187,6 +193,7 @@ class RoomSync:
     ) -> Stretch:
         """The newest events of the window, oldest first, and whether older ones were left out."""
         stretch = Stretch([], False, place.head + 1, anew or me.full_state)
+        stretch.ring = self._recent.ring(place.room_no)
         if me.wanted.timeline.nothing or not me.wanted.timeline.room(place.room_id):
             return stretch
         limit = me.wanted.timeline_limit
@@ -262,13 +269,14 @@ class RoomSync:
         if stretch.limited or stretch.whole:
             body = await self._bundled(snap, me, place, window, stretch.timeline)
         else:
-            body = await self._events(snap, me, window, stretch.timeline)
+            body = await self._events(snap, me, window, stretch)
         return b'{"events":[%b],"limited":%b,"prev_batch":"t%d"}' % (body, flag, stretch.first)
 
     async def _events(
-        self, snap: Snap, me: Asker, window: Window, timeline: Sequence[Stored]
+        self, snap: Snap, me: Asker, window: Window, stretch: Stretch
     ) -> bytes:
         """The events, rendered once for all members who are woken by the same change."""
+        timeline = stretch.timeline
         if not timeline:
             return b""
         room_no, first, last = timeline[0].room_no, timeline[0].seq, timeline[-1].seq
@@ -289,7 +297,7 @@ class RoomSync:
             rendered = [_picked(me, e) for e in rendered]
         body = b",".join(rendered)
         if shared:
-            self._recent.keep_rendering(room_no, first, last, body)
+            self._recent.keep_in(stretch.ring, first, last, body)
         return body
 
     async def _bundled(

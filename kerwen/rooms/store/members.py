@@ -84,6 +84,13 @@ _CHANGED_IN = sql(
     " where s.room_no = :room_no and s.pos > :since and s.pos <= :upto"
     " and s.type = 'm.room.member'"
 )
+_MOVED_IN = sql(
+    "select distinct m.user_no, m.membership, m.joined_pos from room_state s"
+    " join users u on u.user_id = s.state_key"
+    " join members m on m.room_no = s.room_no and m.user_no = u.user_no"
+    " where s.room_no = :room_no and s.pos > :since and s.pos <= :upto"
+    " and s.type = 'm.room.member'"
+)
 _ANY_JOINED = sql(
     "select u.user_id from members m join users u on u.user_no = m.user_no"
     " where m.room_no = :room_no and m.membership = 'join'"
@@ -206,6 +213,14 @@ async def banned(snap: Snap, room_no: int) -> list[str]:
 async def share_a_room(snap: Snap, user_no: int, other: int) -> bool:
     """Whether two people share a room."""
     return await snap.one(_SHARE_ANY, user_no=user_no, other=other) is not None
+
+
+async def moved_members(
+    snap: Snap, room_no: int, since: int, upto: int
+) -> list[tuple[int, str, int]]:
+    """(user, membership, joined_pos) of members of a room that changed in since < pos <= upto."""
+    rows = await snap.all(_MOVED_IN, room_no=room_no, since=since, upto=upto)
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 async def changed_members(
