@@ -48,7 +48,8 @@ class Connection:
     """One connection.
 
     `calm`: the generation and the request (by hash) with which nothing was left to tell but
-    news; `lists`: that answer's section; `shelf`: the number of the shelf it was made of.
+    news; `lists`, `sizes`: that answer's section, and the sizes in it; `shelf`: the number of
+    the shelf it was made of.
     `more`: to-device messages remained.
     """
 
@@ -62,6 +63,7 @@ class Connection:
         "sent",
         "shelf",
         "size",
+        "sizes",
         "states",
         "turns",
     )
@@ -75,6 +77,7 @@ class Connection:
         self.seen_ms = 0
         self.calm: tuple[int, int] | None = None
         self.lists = b""
+        self.sizes: tuple[int, ...] = ()
         self.shelf = 0
         self.more = False
         self.turns: dict[str, Turn] = {}

@@ -147,14 +147,13 @@ class Shelves:
                 del self._shelves[account_no]
 
     async def of(self, watch: Watch, user_id: str) -> tuple[Shelf, list[Standing]]:
-        """An account's shelf, in order; and its places, if they were read just now."""
+        """An account's shelf, and its places, if they were read just now."""
         shelf = self._shelves.get(watch.account_no)
         places: list[Standing] = []
         if shelf is None or shelf.watch is not watch or shelf.pos < watch.memberships:
             shelf, places = await self._read(watch, user_id)
         if shelf.direct_pos < watch.account_data or shelf.direct_pos < 0:
             await self._read_direct(shelf)
-        shelf.sort()
         return shelf, places
 
     async def _read(self, watch: Watch, user_id: str) -> tuple[Shelf, list[Standing]]:
@@ -228,6 +227,7 @@ class Shelves:
 
     async def admitted(self, snap: Snap, shelf: Shelf, filters: Filters | None) -> list[Entry]:
         """The rooms of a list, in order."""
+        shelf.sort()
         if filters is None:
             return shelf.order
         if filters.of_state:
@@ -235,9 +235,21 @@ class Shelves:
         if filters.of_tags and shelf.tags_pos < shelf.watch.account_data:
             await self._read_tags(shelf)
         children = await self._children(snap, shelf, filters.spaces)
+        return self.judge(shelf, shelf.order, filters, children)
+
+    def judge(
+        self,
+        shelf: Shelf,
+        entries: list[Entry],
+        filters: Filters | None,
+        children: frozenset[str] = _NO_TAGS,
+    ) -> list[Entry]:
+        """Those of some rooms that a list holds, once all is known that its filter looks at."""
+        if filters is None:
+            return entries
         if filters.of_tags:
-            return [e for e in shelf.order if filters.admit(e, shelf.tags_of(e), children)]
-        return [e for e in shelf.order if filters.admit(e, _NO_TAGS, children)]
+            return [e for e in entries if filters.admit(e, shelf.tags_of(e), children)]
+        return [e for e in entries if filters.admit(e, _NO_TAGS, children)]
 
     async def _read_tags(self, shelf: Shelf) -> None:
         before = shelf.watch.account_data
