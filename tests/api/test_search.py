@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kerwen.rooms.actions import search
 from kerwen.rooms.search_words import indexed, question, text_of, words_of
 from kerwen.storage.feed import Feed
 from kerwen.storage.move import move_to_postgres
@@ -175,6 +176,25 @@ async def test_pages_by_time(both: House) -> None:
         await ayna.say(room, "alma soň")  # what comes meanwhile shifts nothing
     assert seen == said[::-1]
     assert counts == [7, 7, 7]
+
+
+async def test_what_is_left_out_hides_nothing_behind_it(
+    both: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_HITS_MAX", 3)
+    ayna, batyr = await both.people("ayna", "batyr")
+    room = await open_room(ayna, batyr)
+    said = [await ayna.say(room, f"alma {n}") for n in range(2)]
+    for number in range(7):
+        await batyr.say(room, f"alma {number}")
+    wish: Json = {"order_by": "recent", "filter": {"senders": [ayna.id]}}
+    seen, batch, pages = [], None, 0
+    while pages == 0 or batch is not None:
+        answer = await found(ayna, "alma", batch, **wish)
+        seen += results(answer)
+        batch, pages = answer.get("next_batch"), pages + 1
+    assert seen == said[::-1]
+    assert pages == 4
 
 
 async def test_pages_by_closeness(both: House) -> None:

@@ -94,6 +94,7 @@ class _Asked(msgspec.Struct):
     place: _Place
     rooms: dict[int, str] = {}
     sights: dict[int, Sight] = {}
+    unseen: int | None = None  # there may be more, before this event
 
 
 class Search:
@@ -117,6 +118,7 @@ class Search:
                 if criteria.order_by == "recent":
                     before = asked.place.at or None
                     hits = await search.recent(snap, wish, asked.rooms, types, _HITS_MAX, before)
+                    asked.unseen = hits[-1].event_no if len(hits) == _HITS_MAX else None
                 else:
                     hits = await search.ranked(snap, wish, asked.rooms, types, _HITS_MAX)
             hits = await self._passing(snap, asked, hits)
@@ -167,8 +169,8 @@ class Search:
             b'"highlights":' + orjson.dumps(words),
             b'"results":[%b]' % b",".join(results),
         ]
-        if start + asked.limit < len(hits):
-            following = _after(asked, hits, start + asked.limit - 1)
+        following = _after(asked, hits, start + asked.limit)
+        if following is not None:
             parts.append(b'"next_batch":"%b"' % following.text().encode())
         if criteria.groupings is not None and criteria.groupings.group_by:
             groups = self._groups(asked, hits, page, rows, start + asked.limit)
@@ -269,12 +271,15 @@ def _understood(who: Who, criteria: Criteria, next_batch: str | None) -> _Asked:
     return _Asked(who, criteria, wanted, limit, place)
 
 
-def _after(asked: _Asked, hits: Sequence[Hit], last: int) -> _Place:
-    """The token of what comes after a result."""
-    place = asked.place
+def _after(asked: _Asked, hits: Sequence[Hit], end: int) -> _Place | None:
+    """The token of what comes after the first `end` results; None if nothing does."""
+    place, more = asked.place, end < len(hits)
     if place.order == "rank":
-        return msgspec.structs.replace(place, at=last + 1)
-    return msgspec.structs.replace(place, at=hits[last].event_no, seen=place.seen + last + 1)
+        return msgspec.structs.replace(place, at=end) if more else None
+    at = hits[end - 1].event_no if more else asked.unseen
+    if at is None:
+        return None
+    return msgspec.structs.replace(place, at=at, seen=place.seen + min(end, len(hits)))
 
 
 def _group_place(asked: _Asked, hits: Sequence[Hit], of: Hit, key: str, end: int) -> _Place | None:
