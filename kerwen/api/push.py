@@ -131,7 +131,7 @@ class PushApi:
                 told = base64.b64decode(header[6:], validate=True).decode()
             except (binascii.Error, UnicodeDecodeError):
                 raise Refused(Reason.UNKNOWN_TOKEN, "Wrong name or app password") from None
-            name, _, password = told.partition(":")
+            name, _, password = told.rpartition(":")  # a user id holds a colon, ours does not
             account_no = await self._check(name, password)
             if account_no is None:
                 raise Refused(Reason.UNKNOWN_TOKEN, "Wrong name or app password")

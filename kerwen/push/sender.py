@@ -126,10 +126,10 @@ class PushSender:
             _log.error("a push broke", exc_info=error)
 
     async def _stop(self) -> None:
+        held = list(self._held.values())  # before each ends and forgets its own
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        held = list(self._held.values())
         if held:
             try:
                 async with self._db.write() as tx:
