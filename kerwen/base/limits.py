@@ -160,6 +160,7 @@ IMAP_DEPTH_MAX = 50  # brackets in brackets
 IMAP_RANGES_MAX = 20_000  # of a sequence set
 IMAP_ITEMS_MAX = 1_000  # of any other list
 IMAP_METADATA_MAX = 64 * KIB  # one value
+IMAP_ANNOTATIONS_MAX = 200  # of one mailbox
 IMAP_CONNECTIONS_MAX = 50_000
 IMAP_CONNECTIONS_PER_ACCOUNT = 250
 IMAP_BAD_MAX = 20  # commands in a row that we did not understand
@@ -178,3 +179,15 @@ METADATA_ENTRIES_MAX = 100  # of one mailbox
 DELIVERED_KEPT_MS = 7 * 24 * 3_600_000  # how long a delivery is known, so that it is made once
 ALIAS_DEPTH_MAX = 8
 ALIAS_TARGETS_MAX = 1_000  # of one name, groups within groups counted
+
+# SMTP
+SMTP_LINE_MAX = 2_048  # a command with its parameters (RFC 5321 §4.5.3.1.4 and extensions)
+SMTP_AUTH_LINE_MAX = 12_288  # RFC 4954 §4
+SMTP_RECIPIENTS_MAX = 1_000  # of one message
+SMTP_MAILS_MAX = 1_000  # of one connection
+SMTP_ERRORS_MAX = 20  # commands of one connection that we did not understand or not allow
+SMTP_IDLE_COMMANDS_MAX = 200  # NOOP, RSET, VRFY and their like, between two messages
+SMTP_LOST_RECIPIENTS_MAX = 100  # recipients of one connection that we refused
+SMTP_PENDING_MAX = 1 * MIB  # bytes that wait while a command is being answered
+SMTP_REPLY_LINE_MAX = 2_048  # of another server
+SMTP_REPLY_LINES_MAX = 200
