@@ -136,10 +136,17 @@ async def test_who_waits_is_answered_when_the_server_stops(house: House) -> None
     assert (await soon(wait))["chunk"] == []
 
 
+async def test_no_token(house: House) -> None:
+    ayna, batyr = await house.people("ayna", "batyr")
+    room = await ayna.create_room(initial_state=[PEEK])
+    answer = await batyr.call("GET", "events", room_id=room, **{"from": "nonsense"})
+    assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")
+
+
 @pytest.mark.parametrize(
     ("path", "query", "status", "errcode"),
     [
-        ("events", {"from": "nonsense"}, 400, "M_UNKNOWN_POS"),
+        ("events", {"from": "nonsense"}, 400, "M_INVALID_PARAM"),
         ("events", {"timeout": "x"}, 400, "M_INVALID_PARAM"),
         ("events", {"room_id": "!none:kerwen.test", "timeout": 0}, 403, "M_FORBIDDEN"),
         ("initialSync", {"limit": "-1"}, 400, "M_INVALID_PARAM"),

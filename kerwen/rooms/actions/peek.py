@@ -51,9 +51,7 @@ class Peek:
 
     async def __call__(self, who: Who, room_id: str, since: str, timeout_ms: int) -> dict[str, Any]:
         """What is said in a room after a token of `/sync`. Says `FORBIDDEN`."""
-        pos = feed_token.decode(since).pos
-        if pos > self._feed.settled and not await self._feed.until(pos):
-            raise Refused(Reason.UNKNOWN_POSITION, "Unknown position")
+        pos = await self._pos(since)
         async with self._db.read() as snap:
             room_no = await self._names.room(snap, room_id)
             number, _ = await visible_room(snap, room_no, who.user_no, who.user_id)
