@@ -77,6 +77,15 @@ class Peek:
                 if not bells:
                     self._waiting.pop(number, None)
 
+    async def _pos(self, since: str) -> int:
+        try:
+            pos = feed_token.decode(since).pos
+            if pos <= self._feed.settled or await self._feed.until(pos):
+                return pos
+        except Refused:
+            pass
+        raise Refused(Reason.INVALID_PARAM, "from is no token of this server")
+
     async def _look(self, who: Who, number: int, room_id: str, since: int, upto: int) -> list[Any]:
         async with self._db.read() as snap:
             await visible_room(snap, number, who.user_no, who.user_id)
