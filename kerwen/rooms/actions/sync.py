@@ -19,29 +19,27 @@ from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.feed_token import FeedToken
 from kerwen.base.limits import SYNC_TIMEOUT_MAX_MS, TO_DEVICE_AT_ONCE
-from kerwen.keys.store.key_counts import KeyCounts
 from kerwen.keys.store import (
     delete_to_device,
-    device_list_changes,
     more_to_device,
-    signature_changes,
     to_device,
 )
+from kerwen.keys.store.key_counts import KeyCounts
 from kerwen.rooms.actions.bundle import ignored_users as ignored_users
+from kerwen.rooms.actions.device_lists import device_lists
 from kerwen.rooms.actions.membership import blocks_invites
+from kerwen.rooms.actions.places import place_in
 from kerwen.rooms.actions.sync_rooms import Asker, RoomSync, Window
 from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.filters import Filter
-from kerwen.rooms.store import heads, members, receipts, state, users
-from kerwen.rooms.store.events import MARKED
+from kerwen.rooms.store import heads, members, receipts
 from kerwen.rooms.store.receipts import Standing
 from kerwen.storage.database import Database, Snap
-from kerwen.storage.lazy import LazySnap
 from kerwen.storage.feed import Feed
+from kerwen.storage.lazy import LazySnap
 from kerwen.storage.wake import LINGER_MS, WakeIndex, Watch
 
 _NOTHING_KNOWN = 2**63 - 1  # as a watch's base
-_PLACES_MAX = 64  # rooms whose place is kept for a connected account
 _ROOMS_A_TURN = 16  # rooms of a long answer that are made before others get their turn
 
 
@@ -315,7 +313,10 @@ class Sync:
             if data_changed:
                 parts += await self._account_data(snap, asked, since, upto)
             if not known or watch.device_lists > since or moved or me.encrypted:
-                parts += await self._device_lists(snap, me, since, upto, places)
+                found = await device_lists(
+                    snap, me.user_no, since, upto, places, me.encrypted
+                )
+                parts += [found] if found is not None else []
             more, following = await self._to_device(snap, asked, watch, following, token)
             parts += more
         return (parts or None), following
@@ -349,35 +350,12 @@ class Sync:
                 found[place.room_no] = place
         for room_no in {*changed, *by_room, *typing}:
             if room_no not in found:
-                one = await self._place_in(snap, asked, watch, window, room_no)
+                one = await place_in(
+                    snap, self._rooms.said_since, watch, asked.user_id, room_no, window.upto
+                )
                 if one is not None and one.membership == "join":
                     found[room_no] = one
         return list(found.values())
-
-    async def _place_in(
-        self, snap: Snap, asked: Asked, watch: Watch, window: Window, room_no: int
-    ) -> Standing | None:
-        """The asker's place in a room: as it was kept, brought up to date by what was said
-        since, if memory holds all of that; else as the database has it.
-        """
-        kept: Standing | None = watch.places.get(room_no)
-        if kept is not None:
-            said = self._rooms.said_since(room_no, kept.head, window.upto)
-            if said is not None and all(e.sender != asked.user_id for e in said):
-                for event in said:
-                    kept.head, kept.loud = event.seq, event.loud
-                    if event.flags & MARKED:
-                        kept.marked = event.seq
-                    if event.thread is not None:
-                        kept.threaded = event.seq
-                return kept
-            del watch.places[room_no]
-        place = await receipts.standing(snap, room_no, asked.user_no)
-        if place is not None and place.membership == "join" and watch.last <= window.upto:
-            watch.places[room_no] = place
-            if len(watch.places) > _PLACES_MAX:
-                del watch.places[next(iter(watch.places))]
-        return place
 
     # --- sections ---------------------------------------------------------------------------
 
@@ -404,45 +382,6 @@ class Sync:
         rows = await account_data.global_account_data(snap, asked.user_no, since, upto)
         shown = [_data_event(t, c) for t, c in rows if wanted.type(t)]
         return [b'"account_data":{"events":[%b]}' % b",".join(shown)] if shown else []
-
-    async def _device_lists(
-        self, snap: Snap, me: Asker, since: int, upto: int, places: Iterable[Standing]
-    ) -> list[bytes]:
-        """Whose keys to look at again, and whose no more (CS #tracking-the-device-list)."""
-        changed: set[int] = set()
-        gone: set[int] = set()
-        for place in places:
-            inside = place.membership == "join"
-            if inside and (place.joined_pos > since or place.room_no in me.encrypted):
-                changed |= set(await members.joined_users(snap, place.room_no))
-            if not inside and place.pos > since:
-                gone |= set(await members.joined_users(snap, place.room_no))
-            for user_no, membership, joined_pos in await members.moved_members(
-                snap, place.room_no, since, upto
-            ):
-                if membership != "join":
-                    gone.add(user_no)
-                elif inside and joined_pos > since:
-                    changed.add(user_no)
-        gone -= changed
-        if gone:
-            gone -= await members.sharing_among(snap, me.user_no, gone)
-        changed.discard(me.user_no)
-        gone.discard(me.user_no)
-        renewed = set(await device_list_changes(snap, since, upto))
-        if renewed:
-            changed |= await members.sharing_among(snap, me.user_no, renewed)
-            changed |= renewed & {me.user_no}
-        changed |= set(await signature_changes(snap, me.user_no, since, upto))
-        gone -= changed
-        if not changed and not gone:
-            return []
-        ids = await users.user_ids(snap, changed | gone)
-        said = {
-            "changed": sorted(ids[n] for n in changed if n in ids),
-            "left": sorted(ids[n] for n in gone if n in ids),
-        }
-        return [b'"device_lists":' + orjson.dumps(said)]
 
     async def _to_device(
         self,
