@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
 from kerwen.mail.actions.append import Append
 from kerwen.mail.actions.changes import Changes
+from kerwen.mail.actions.compact import Compact
 from kerwen.mail.actions.copy import Copy
 from kerwen.mail.actions.deliver import Deliver
 from kerwen.mail.actions.expunge import Expunge
@@ -46,6 +46,7 @@ class MailHouse:
     copy: Copy
     expunge: Expunge
     changes: Changes
+    compact: Compact
     records: Records
     fetch: Fetch
     views: Views
@@ -72,14 +73,16 @@ def build_mail(
     release = Release(blobs)
     records = Records(db, blobs, vaults)
     mailboxes = Mailboxes(db, release, clock)
-    deliver = Deliver(db, blobs, delivery_keys, tags, clock, quota)
+    compact = Compact(db, blobs, delivery_keys, records, open_vaults)
+    records.tired = compact.met
+    deliver = Deliver(db, blobs, delivery_keys, tags, clock, quota, compact.crowded)
     views = Views(db)
     watches = MailWatches(feed)
 
     async def close() -> None:
+        compact.close()
         open_vaults.close()
         delivery_keys.close()
-        await asyncio.sleep(0)
 
     return MailHouse(
         open_vaults,
@@ -92,11 +95,12 @@ def build_mail(
         Copy(db, release, views, clock, quota),
         Expunge(db, release, views),
         Changes(db),
+        compact,
         records,
         Fetch(records),
         views,
         watches,
         [watches.stop],
-        [],
+        [compact.work],
         [close],
     )

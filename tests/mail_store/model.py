@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+
+import pytest
 
 from kerwen.base.errors import Reason, Refused
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.append import Item
 from kerwen.mail.actions.deliver import Recipient, Target
 from kerwen.mail.actions.store_flags import How, Wanted
+from kerwen.mail.store import mailboxes as store
 from kerwen.mail.store import uid_ranges
 from kerwen.mail.store.segment import Flag
 from tests.mail_store.house import House, letter
@@ -106,13 +110,10 @@ class Model:
             self.added(name, raw, no, Flag.SEEN, words)
         assert found.uids == [m.uid for m in self.boxes[name].messages[-len(raws) :]]
 
-    async def refused(self, reason: Reason, deed: object) -> None:
-        try:
-            await deed  # type: ignore[misc]
-        except Refused as refusal:
-            assert refusal.reason is reason
-        else:
-            raise AssertionError(f"{reason} was expected")
+    async def refused(self, reason: Reason, deed: Awaitable[object]) -> None:
+        with pytest.raises(Refused) as caught:
+            await deed
+        assert caught.value.reason is reason
 
     async def mailbox_no(self, name: str) -> int:
         return (await self.house.mail.mailboxes.find(self.account_no, name)).mailbox_no
@@ -208,8 +209,6 @@ class Model:
         assert listed.account.used == self.used
         assert listed.account.placed == sum(len(box.messages) for box in self.boxes.values())
         async with self.house.db.read() as snap:
-            from kerwen.mail.store import mailboxes as store
-
             known = await store.keywords(snap, self.account_no)
         for row in listed.mailboxes:
             box = self.boxes.get(row.name)

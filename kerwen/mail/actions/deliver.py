@@ -23,7 +23,7 @@ from kerwen.mail.actions.sealing import ROW_MAX, EpochKeys, Made, Sealed
 from kerwen.mail.store import mailboxes as boxes
 from kerwen.mail.store import messages, placed, threads
 from kerwen.mail.store.mailboxes import Account, Mailbox
-from kerwen.mail.store.segment import Flag, Placed, Segment
+from kerwen.mail.store.segment import DELETED, SEEN, SYSTEM_ALL, Placed, Segment
 from kerwen.mail.store.tags import Tags
 from kerwen.mail.store.threads import Tagged
 from kerwen.storage.blobs import Blobs
@@ -70,7 +70,7 @@ class Deliver:
         tags: Tags,
         clock: Clock = now_ms,
         quota: int = limits.MAIL_QUOTA,
-        crowded: Callable[[int], None] | None = None,
+        crowded: Callable[[int, int], None] | None = None,
     ) -> None:
         self._db = db
         self._blobs = blobs
@@ -163,7 +163,7 @@ class Deliver:
         if self._crowded is not None:
             for account in work.accounts.values():
                 if account.loose >= LOOSE_MANY:
-                    self._crowded(account.account_no)
+                    self._crowded(account.account_no, account.loose)
         return work.answers
 
 
@@ -189,6 +189,15 @@ class _Delivery:
     async def begin(self, recipients: Sequence[Recipient]) -> None:
         """Locks all accounts, in the order of their numbers."""
         nos = sorted({one.account_no for one in recipients})
+        if len(nos) == 1:  # most deliveries: no lists to unpack
+            no = nos[0]
+            self.accounts[no] = await boxes.lock(self._tx, no) or await ensure(
+                self._tx, no, self._now // 1000
+            )
+            inbox = await boxes.named(self._tx, no, INBOX)
+            assert inbox is not None, "every account has an INBOX"
+            self._inboxes = {no: inbox}
+            return
         found = await boxes.lock_many(self._tx, nos)
         for no in nos:
             if no not in found:
@@ -222,7 +231,7 @@ class _Delivery:
             placed_here = Placed(
                 mailbox.uidnext,
                 sealed.no,
-                target.flags,
+                int(target.flags) & SYSTEM_ALL,
                 bits,
                 modseq,
                 modseq,
@@ -257,12 +266,13 @@ class _Delivery:
         return list(found.values())
 
     async def _place(self, mailbox: Mailbox, one: Placed) -> None:
-        added = Segment()
-        added.append(one)
-        await placed.add(self._tx, mailbox.account_no, mailbox.mailbox_no, added, one.modseq)
+        await placed.add_one(self._tx, mailbox.account_no, mailbox.mailbox_no, one)
         mailbox.uidnext += 1
         mailbox.modseq = one.modseq
-        count(mailbox, added, 1)
+        mailbox.messages += 1
+        mailbox.unseen += not one.flags & SEEN
+        mailbox.deleted += bool(one.flags & DELETED)
+        mailbox.bytes += one.size
         self._boxes.append(mailbox)
 
     async def end(self) -> None:
@@ -283,5 +293,5 @@ def count(mailbox: Mailbox, messages: Segment, sign: int) -> None:
     """Counts messages that came into a mailbox (1) or left it (-1)."""
     mailbox.messages += sign * len(messages)
     mailbox.unseen += sign * messages.unseen
-    mailbox.deleted += sign * messages.having(Flag.DELETED)
+    mailbox.deleted += sign * messages.having(DELETED)
     mailbox.bytes += sign * messages.bytes

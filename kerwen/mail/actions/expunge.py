@@ -15,7 +15,7 @@ from kerwen.mail.actions.views import Views
 from kerwen.mail.store import mailboxes as boxes
 from kerwen.mail.store import placed, uid_ranges
 from kerwen.mail.store.placed import Row
-from kerwen.mail.store.segment import Flag
+from kerwen.mail.store.segment import DELETED
 from kerwen.mail.store.uid_ranges import UidRanges, places
 from kerwen.storage.database import Database, Kind, retrying
 
@@ -92,5 +92,5 @@ def _deleted(rows: list[Row], uids: UidRanges) -> UidRanges:
     found: list[int] = []
     for row in rows:
         flags, own = row.segment.flags, row.segment.uids
-        found += [own[at] for at in places(own, uids) if flags[at] & Flag.DELETED]
+        found += [own[at] for at in places(own, uids) if flags[at] & DELETED]
     return uid_ranges.of(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 LISTED: Final = (page.LIST,)
 ALL: Final = (page.LIST, page.HEAD, page.MORE)
+LOOSE_TIRING: Final = 64
+PAGES_TIRING: Final = 16
 _SPAN_MAX: Final = 8 * 1024 * 1024
 
 
@@ -38,6 +40,8 @@ class Records:
         self._db = db
         self._blobs = blobs
         self._vaults = vaults
+        self.tired: Callable[[Unlocked], None] | None = None
+        """Hears of vaults with many loose messages, or small pages."""
 
     async def cards(
         self, unlocked: Unlocked, nos: Sequence[int], kinds: Iterable[str] = ALL
@@ -65,6 +69,8 @@ class Records:
         for no, box in await messages.cards(snap, account_no, nos):
             if no in wanted:
                 found[no] = await self._card(snap, unlocked, no, box)
+        if len(found) >= LOOSE_TIRING and self.tired is not None:
+            self.tired(unlocked)
         if len(found) == len(wanted):
             return found
         left = wanted.difference(found) if found else wanted
@@ -73,6 +79,9 @@ class Records:
         content = {
             kind: await self.boxes(snap, unlocked, [p.page_no for p in hit], kind) for kind in kinds
         }
+        small = len(hit) >= PAGES_TIRING and len(hit) * page.HELD_MAX > 3 * len(left)
+        if small and self.tired is not None:
+            self.tired(unlocked)
         for one in hit:
             self._from_page(one, left, kinds, content, found)
         return found
@@ -155,12 +164,22 @@ class Records:
 
     async def message(self, unlocked: Unlocked, no: int) -> bytes:
         """A message's bytes. Says `MESSAGE_GONE`, `BOX_DAMAGED`, `VAULT_CLOSED`."""
+        async with self._db.read() as snap:
+            body = await messages.body(snap, unlocked.account_no, no)
+            if body is not None and body.box is not None:
+                return _whole(await self._message(snap, unlocked, no, body.box))
+        if body is not None:
+            ((_, box),) = await self._from_blob(body.blob, [(no, body)])
+            if not isinstance(box, Refused):
+                if unlocked.vault.knows(epoch_of(box)):
+                    return _whole(await self._message(None, unlocked, no, box))
+                async with self._db.read() as snap:
+                    return _whole(await self._message(snap, unlocked, no, box))
+        # gone, damaged, or it moved just now
         found = (await self.messages(unlocked, [no])).get(no)
         if found is None:
             raise Refused(Reason.MESSAGE_GONE, "The message is gone")
-        if isinstance(found, Refused):
-            raise found
-        return found
+        return _whole(found)
 
     async def messages(self, unlocked: Unlocked, nos: Sequence[int]) -> dict[int, bytes | Refused]:
         """The bytes of messages; those that are gone are not in the answer."""
@@ -200,12 +219,16 @@ class Records:
         return found
 
     async def _message(
-        self, snap: Snap, unlocked: Unlocked, no: int, box: bytes
+        self, snap: Snap | None, unlocked: Unlocked, no: int, box: bytes
     ) -> bytes | Refused:
+        """`snap` may be None where the vault knows the box's epoch."""
         try:
-            if len(box) > OFF_LOOP and unlocked.vault.knows(epoch_of(box)):
+            if snap is None or (len(box) > OFF_LOOP and unlocked.vault.knows(epoch_of(box))):
                 belonging = Belonging(unlocked.account_no, no, BODY)
-                plain = await asyncio.to_thread(unlocked.vault.unseal, belonging, box)
+                if len(box) > OFF_LOOP:
+                    plain = await asyncio.to_thread(unlocked.vault.unseal, belonging, box)
+                else:
+                    plain = unlocked.vault.unseal(belonging, box)
             else:
                 plain = await self.open(snap, unlocked, no, BODY, box)
             return record.unpressed(plain)
@@ -242,6 +265,12 @@ class Records:
                     raise
                 found.append((no, _damaged(str(error.private.get("cause")))))
         return found
+
+
+def _whole(found: bytes | Refused) -> bytes:
+    if isinstance(found, Refused):
+        raise found
+    return found
 
 
 def _damaged(why: str) -> Refused:

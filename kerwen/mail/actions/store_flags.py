@@ -17,7 +17,7 @@ from kerwen.mail.store import mailboxes as boxes
 from kerwen.mail.store import placed
 from kerwen.mail.store.mailboxes import Mailbox
 from kerwen.mail.store.placed import Row
-from kerwen.mail.store.segment import CLEAR, OR, SYSTEM_ALL, Flag, Segment
+from kerwen.mail.store.segment import CLEAR, DELETED, OR, SYSTEM_ALL, Segment
 from kerwen.mail.store.uid_ranges import UidRanges, places
 from kerwen.storage.database import Database, Kind, Snap, retrying
 
@@ -109,11 +109,12 @@ class _Work:
         self._wanted = wanted
         self._bits = bits
         self._modseq = modseq
-        flags = wanted.flags & SYSTEM_ALL
+        flags = int(wanted.flags) & SYSTEM_ALL
         if wanted.how is How.SET:
             self._table = bytes([flags]) * 256
         else:
             self._table = (OR if wanted.how is How.ADD else CLEAR)[flags]
+        self._fixed = bytes(value for value in range(256) if self._table[value] == value)
         self.changed: list[int] = []
         self.modified: list[int] = []
         self.unseen = 0
@@ -133,13 +134,17 @@ class _Work:
                 fresh[at] = table[old[at]]
             new = bytes(fresh)
         spoken = self._set_keywords(segment, chosen)
-        changed = [at for at in chosen if old[at] != new[at] or at in spoken]
-        if not changed:
+        changed: Sequence[int] = chosen
+        if spoken:
+            changed = [at for at in chosen if old[at] != new[at] or at in spoken]
+        elif old == new:
             return False
-        unseen, deleted = segment.unseen, segment.having(Flag.DELETED)
+        elif len(chosen) < len(old) or old.translate(None, self._fixed) != old:
+            changed = [at for at in chosen if old[at] != new[at]]
+        unseen, deleted = segment.unseen, segment.having(DELETED)
         segment.flags = new
         self.unseen += segment.unseen - unseen
-        self.deleted += segment.having(Flag.DELETED) - deleted
+        self.deleted += segment.having(DELETED) - deleted
         if len(changed) == len(old):
             segment.modseqs = array("Q", [self._modseq]) * len(old)
             self.changed.extend(segment.uids)

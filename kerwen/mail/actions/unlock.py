@@ -142,6 +142,10 @@ class OpenVaults:
             vault.close()
         return Lease(self, found)
 
+    def share(self, unlocked: Unlocked) -> Lease:
+        """A lease for work that goes on behind whoever holds this vault."""
+        return Lease(self, unlocked)
+
     def give_back(self, unlocked: Unlocked) -> None:
         """A lease ended."""
         unlocked.holders -= 1

@@ -191,9 +191,15 @@ class Views:
         kept = self._kept.get(key)
         if kept is None or kept.modseq != before:
             return
-        now = {row.first_uid: row for row in kept.rows}
-        now.update((row.first_uid, row) for row in rows)
-        left = [now[first] for first in sorted(now) if len(now[first].segment)]
+        left = kept.rows[:]
+        for row in rows:
+            at = bisect_left(left, row.first_uid, key=_first_uid)
+            if at < len(left) and left[at].first_uid == row.first_uid:
+                left[at] = row
+            else:
+                left.insert(at, row)
+        if not all(len(row.segment) for row in rows):
+            left = [row for row in left if len(row.segment)]
         self._keep(key, View(mailbox, mailbox.modseq, left))
 
     def _keep(self, key: tuple[int, int], view: View) -> None:
@@ -207,6 +213,10 @@ class Views:
         old = self._kept.pop(key, None)
         if old is not None:
             self._messages -= len(old)
+
+
+def _first_uid(row: Row) -> int:
+    return row.first_uid
 
 
 def whole(view: View) -> Segment:

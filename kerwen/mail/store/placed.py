@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from kerwen.mail.store.segment import FULL, Segment, decode, pack, unpack
+from kerwen.mail.store.segment import FULL, Placed, Segment, appended, decode, pack, unpack
 from kerwen.storage.database import Snap, Tx
 from kerwen.storage.sql import sql
 
@@ -131,6 +131,27 @@ async def add(tx: Tx, account_no: int, mailbox_no: int, added: Segment, modseq: 
     """Puts messages behind all others of a mailbox."""
     last = await tail(tx, account_no, mailbox_no)
     await put(tx, account_no, mailbox_no, behind(last, added, modseq))
+
+
+async def add_one(tx: Tx, account_no: int, mailbox_no: int, one: Placed) -> None:
+    """Puts one message behind all others of a mailbox."""
+    row = await tx.one(_TAIL, account_no=account_no, mailbox_no=mailbox_no)
+    if row is not None:
+        raw = bytes(row[2])
+        if raw[1] | raw[2] << 8 < FULL and (columns := appended(raw, one)) is not None:
+            await tx.run(
+                _PUT,
+                account_no=account_no,
+                mailbox_no=mailbox_no,
+                first_uid=row[0],
+                modseq=one.modseq,
+                columns=columns,
+            )
+            return
+    added = Segment()
+    added.append(one)
+    last = Row(row[0], row[1], decode(row[2])) if row is not None else None
+    await put(tx, account_no, mailbox_no, behind(last, added, one.modseq))
 
 
 def behind(last: Row | None, added: Segment, modseq: int) -> list[Row]:

@@ -14,6 +14,7 @@ from kerwen.storage.sql import sql
 _FIND = sql(
     "select tag, thread from mail_tags where account_no = :account_no and tag {in_ints:tags}"
 )
+_OWN = sql("select thread from mail_tags where account_no = :account_no and tag = :tag")
 _ADD = sql(
     "insert into mail_tags (account_no, tag, thread) values (:account_no, :tag, :thread)"
     " on conflict do nothing"
@@ -47,6 +48,9 @@ class Tagged:
 
 async def thread_of(snap: Snap, account_no: int, tagged: Tagged) -> int:
     """The thread of a message: that of the newest message it names, or its own."""
+    if not tagged.named:
+        row = await snap.one(_OWN, account_no=account_no, tag=tagged.own)
+        return int(row[0]) if row else tagged.own
     known = {}
     # own too: a reply that came first has given the thread its name
     wanted = [*tagged.named, tagged.own]
@@ -55,7 +59,7 @@ async def thread_of(snap: Snap, account_no: int, tagged: Tagged) -> int:
     for tag in (tagged.own, *reversed(tagged.named)):
         if tag in known:
             return int(known[tag])
-    return tagged.named[0] if tagged.named else tagged.own
+    return tagged.named[0]
 
 
 async def remember(tx: Tx, rows: Sequence[tuple[int, Tagged, int]]) -> None:
