@@ -26,6 +26,7 @@ PARTS = 16
 LEASE_MS = 10_000
 RENEW_S = 3.0
 _LOOK_S = 1.0
+_GATHER_S = 0.02  # what comes together is looked at together
 _BATCH = 500
 _LAZY = 1_000  # positions without a deed, after which a cursor is saved all the same
 _MIX = 0x9E3779B97F4A7C15
@@ -144,13 +145,15 @@ class CursorFollower:
             while True:
                 self._news.clear()
                 try:
-                    await self.step()
+                    while await self.step():
+                        pass
                 except (Unavailable, Retry) as error:
                     _log.warning("follower %s waits: %r", self.name, error)
                     await asyncio.sleep(_LOOK_S)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_S):
                         await self._news.wait()
+                        await asyncio.sleep(_GATHER_S)
         finally:
             await asyncio.shield(self.release())
 
@@ -164,8 +167,9 @@ class CursorFollower:
             for part in range(self._parts):
                 await tx.run(_ENSURE, name=self.name, part=part, start=begin)
 
-    async def step(self) -> None:
-        """Takes and renews leases, then does what is settled and not done."""
+    async def step(self) -> bool:
+        """Takes and renews leases, then does what is settled and not done; whether more is left
+        (a step does a bounded number of positions)."""
         now = asyncio.get_running_loop().time()
         if now - self._renewed_at >= RENEW_S:
             await self._take_and_renew()
@@ -174,6 +178,7 @@ class CursorFollower:
         behind = {lease.pos for lease in self._held.values() if lease.pos < upto}
         for since in sorted(behind):  # most often all parts stand at one position
             await self._work_from(since, upto)
+        return any(lease.pos < upto for lease in self._held.values())
 
     async def _take_and_renew(self) -> None:
         async with self._db.write() as tx:

@@ -40,7 +40,8 @@ async def follow(house: House) -> None:
             return 0
 
         await follower._ensure(zero)
-    await follower.step()
+    while await follower.step():
+        pass
 
 
 async def push(house: House) -> int:

@@ -95,10 +95,12 @@ class Notify:
     async def _find(self, items: Sequence[Item]) -> Found:
         found = Found()
         by_room: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-        read_by = set()
+        read_by, moved = set(), set()
         for pos, n, (kind, subject, ref) in items:
             if kind == Kind.EVENT:
                 by_room[subject].append((pos, n, ref))
+            elif kind == Kind.MEMBERSHIP:
+                moved.add((subject, pos))
             elif kind == Kind.RECEIPT:
                 read_by.add(ref)
         async with self._db.read() as snap:
@@ -106,7 +108,10 @@ class Notify:
                 found.badges |= await store.with_pushers(snap, read_by)
             pushed = await store.rooms_with_pushers(snap, by_room) if by_room else set()
             for room_no, places in by_room.items():
-                await self._room(snap, room_no, places, room_no in pushed, found)
+                if room_no not in pushed:  # there only somebody who is asked in may be told
+                    places = [place for place in places if (room_no, place[0]) in moved]
+                if places:
+                    await self._room(snap, room_no, places, room_no in pushed, found)
             await self._leave_ignored(snap, found)
         return found
 
@@ -118,7 +123,7 @@ class Notify:
         pushed: bool,
         found: Found,
     ) -> None:
-        """Events of one room. Where no member has a pusher, only the invited may have."""
+        """Events of one room."""
         said = await self._events(snap, room_no, [seq for _, _, seq in places])
         people = await store.candidates(snap, room_no) if pushed else []
         place: _Place | None = None
