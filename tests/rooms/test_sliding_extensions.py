@@ -75,6 +75,24 @@ async def test_messages_come_in_portions(house: House) -> None:
     assert got == sent
 
 
+async def test_messages_of_one_request_are_not_parted(house: House) -> None:
+    ayna, batyr = await house.people("ayna", "batyr")
+    other = await ayna.log_in()
+    await send(batyr, ayna, "first")
+    body = {
+        "messages": {
+            ayna.id: {d.device_id: {"text": f"both{n}"} for n, d in enumerate((ayna, other))}
+        }
+    }
+    await batyr.must("PUT", "sendToDevice", "test.hello", "both", body=body)
+    await send(batyr, ayna, "last")
+    client = SlidingClient(ayna)
+    got = []
+    for _ in range(5):
+        got.append(texts(await soon(client.sync(to_device(limit=1), 100))))
+    assert got[:3] == [["first"], ["both0"], ["last"]]
+
+
 async def test_messages_wake(house: House) -> None:
     ayna, batyr = await house.people("ayna", "batyr")
     client = SlidingClient(ayna)
@@ -120,6 +138,18 @@ async def test_key_counts_go_with_every_answer(house: House) -> None:
     await ayna.must("POST", "keys", "upload", body=keys)
     counts = (await client.sync(body))["extensions"]["e2ee"]["device_one_time_keys_count"]
     assert counts == {"signed_curve25519": 1}
+
+
+async def test_a_room_that_begins_to_be_encrypted(house: House) -> None:
+    ayna, batyr = await house.people("ayna", "batyr")
+    room = await ayna.create_room(preset="public_chat")
+    await batyr.join(room)
+    client = SlidingClient(ayna)
+    body = with_extensions(all_rooms(5), "e2ee")
+    await client.sync(body)
+    await ayna.set_state(room, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
+    lists = (await client.sync(body))["extensions"]["e2ee"]["device_lists"]
+    assert lists == {"changed": [batyr.id], "left": []}
 
 
 async def test_whose_keys_to_look_at(house: House) -> None:

@@ -15,6 +15,7 @@ from tests.rooms.sliding_client import (
 )
 
 OWN = [["m.room.member", "$ME"]]
+CONFIG = "m.invite_permission_config"
 
 
 def keys(block: Json) -> set[tuple[str, str]]:
@@ -197,6 +198,19 @@ async def test_a_declined_invitation(house: House) -> None:
     assert [e["content"]["membership"] for e in block["timeline"]] == ["leave"]
     assert not (await client.sync(all_rooms()))["rooms"]
     assert room not in (await ask(batyr, all_rooms(), conn_id="x"))["rooms"]
+
+
+async def test_who_wants_no_invitations_sees_none(house: House) -> None:
+    ayna, batyr = await house.people("ayna", "batyr")
+    await ayna.create_room(invite=[batyr.id])
+    client = SlidingClient(batyr)
+    assert len((await client.sync(all_rooms()))["rooms"]) == 1
+    body = {"default_action": "block"}
+    await batyr.must("PUT", "user", batyr.id, "account_data", CONFIG, body=body)
+    assert (await client.sync(all_rooms()))["lists"]["all"]["count"] == 0
+    assert not (await ask(batyr, all_rooms(), conn_id="x"))["rooms"]
+    await batyr.must("PUT", "user", batyr.id, "account_data", CONFIG, body={})
+    assert len((await ask(batyr, all_rooms(), conn_id="x"))["rooms"]) == 1
 
 
 async def test_a_knock(house: House) -> None:

@@ -162,6 +162,17 @@ async def test_connections_that_nobody_uses_are_dropped(house: House) -> None:
     assert (await post(ayna, {"conn_id": "used"}, used.pos)).status == 200
 
 
+async def test_a_position_is_a_place_in_every_room(house: House) -> None:
+    ayna = await house.person("ayna")
+    room = await ayna.create_room()
+    await ayna.say(room, "before")
+    pos = (await ask(ayna, all_rooms(1)))["pos"]
+    await ayna.say(room, "after")
+    older = await ayna.messages(room, "b", limit=1, **{"from": pos})
+    newer = await ayna.messages(room, "f", limit=1, **{"from": pos})
+    assert (bodies(older["chunk"]), bodies(newer["chunk"])) == (["before"], ["after"])
+
+
 async def test_a_transaction_id_is_echoed(house: House) -> None:
     ayna = await house.person("ayna")
     assert (await ask(ayna, {"txn_id": "abc"}))["txn_id"] == "abc"

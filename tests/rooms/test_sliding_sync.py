@@ -196,6 +196,40 @@ async def test_the_ignored_are_not_heard(house: House) -> None:
     assert bodies(answer["rooms"][room]["timeline"]) == ["shown"]
 
 
+async def test_the_words_of_the_ignored_count_for_what_they_count(house: House) -> None:
+    ayna, batyr = await house.people("ayna", "batyr")
+    room = await ayna.create_room(preset="public_chat")
+    await batyr.join(room)
+    body = {"ignored_users": {batyr.id: {}}}
+    await ayna.must("PUT", "user", ayna.id, "account_data", "m.ignored_user_list", body=body)
+    client = SlidingClient(ayna)
+    await client.sync(all_rooms(5))
+    await batyr.say(room, "hidden")
+    await client.sync(all_rooms(5))
+    fresh = (await ask(ayna, all_rooms(5), conn_id="x"))["rooms"][room]
+    assert client.rooms[room].shown["notification_count"] == fresh["notification_count"]
+
+
+async def test_events_come_with_what_relates_to_them(house: House) -> None:
+    ayna, batyr = await house.people("ayna", "batyr")
+    room = await ayna.create_room(preset="public_chat")
+    await batyr.join(room)
+    client = SlidingClient(batyr)
+    await client.sync(all_rooms(1))
+    event = await ayna.say(room, "frist")
+    block = (await ask(ayna, all_rooms(1), conn_id="x"))["rooms"][room]
+    assert "m.relations" not in block["timeline"][0]["unsigned"]
+    relates = {"rel_type": "m.replace", "event_id": event}
+    new = {"msgtype": "m.text", "body": "first"}
+    edit = await ayna.say(room, "* first", **{"m.relates_to": relates, "m.new_content": new})
+    for block in (
+        (await ask(ayna, all_rooms(2), conn_id="x"))["rooms"][room],
+        (await client.sync(all_rooms(5)))["rooms"][room],
+    ):
+        told = {e["event_id"]: e for e in block["timeline"]}[event]
+        assert told["unsigned"]["m.relations"]["m.replace"]["event_id"] == edit
+
+
 # --- news -----------------------------------------------------------------------------------------
 
 

@@ -177,9 +177,7 @@ class Read:
             first = start if start is not None else f"t{place}"
             return Page(first, None if walk.place is None else f"t{walk.place}", chunk, shown)
 
-    async def _senders(
-        self, snap: Snap, room_no: int, found: Sequence[Stored]
-    ) -> list[Stored]:
+    async def _senders(self, snap: Snap, room_no: int, found: Sequence[Stored]) -> list[Stored]:
         """CS #lazy-loading-room-members: the senders as they were before what they said."""
         return await state.members_at(
             snap, room_no, min(e.seq for e in found), {e.sender for e in found}
@@ -238,9 +236,7 @@ class Read:
             shown = await state.state_at(snap, room_no, (after or [event])[-1].seq)
             if wanted.lazy_load_members:
                 senders = {e.sender for e in (*before, event, *after)}
-                shown = [
-                    e for e in shown if e.type != "m.room.member" or e.state_key in senders
-                ]
+                shown = [e for e in shown if e.type != "m.room.member" or e.state_key in senders]
             whole = await render_bundled(snap, room_no, [*before, event, *after], viewer)
             told = await render_all(snap, shown, viewer.now_ms, who.device_no, room_id)
             at = len(before)
@@ -319,7 +315,8 @@ class Read:
     async def place(self, snap: Snap, room_no: int, token: str) -> int:
         """The place before which, and from which on, a token points.
 
-        Tokens of timelines hold a seq; one of `/sync` is the place after all it covered.
+        Tokens of timelines hold a seq; one of `/sync`, or the `pos` of a sliding sync, is the
+        place after all it covered.
         """
         if token.startswith("t"):
             number = token[1:]
@@ -327,7 +324,7 @@ class Read:
                 return int(number)
             raise Refused(Reason.INVALID_PARAM, "That is no token of this server")
         try:
-            pos = feed_token.decode(token).pos
+            pos = feed_token.decode(token.rpartition(".")[2]).pos
         except Refused:
             raise Refused(Reason.INVALID_PARAM, "That is no token of this server") from None
         found = await events.newest(snap, room_no, 0, pos, 1)

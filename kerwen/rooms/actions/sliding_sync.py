@@ -32,6 +32,8 @@ from kerwen.storage.database import Change, Database
 from kerwen.storage.feed import Feed
 from kerwen.storage.wake import LINGER_MS, WakeIndex, Watch
 
+NOTHING_KNOWN = 2**63 - 1  # as a watch's base
+
 __all__ = ["Asked", "SlidingSync"]
 
 
@@ -90,30 +92,46 @@ class SlidingSync:
         if pos is not None:
             base = await self.connections.state(conn, pos.generation)
             conn.sent.came_back(pos)
-        watch = await self._watch(asked)
-        await self._acknowledge(asked, watch)
-        turn = Turn()
-        before = conn.turns.get(asked.pos or "")
-        if before is not None:
-            before.end()
-        conn.turns[asked.pos or ""] = turn
-        watch.parked += 1
+        watch = self._wake.get(asked.user_no)
+        fresh = watch is None
+        if watch is None:
+            watch = self._wake.open(asked.user_no, (), self._feed.settled)
+            watch.base = NOTHING_KNOWN  # until its rooms are read, memory proves nothing
+        watch.parked += 1  # from here on nobody sweeps it away
         try:
-            return await self._answer(asked, conn, pos, base, watch, turn)
+            if fresh:
+                await self._begin(watch, asked)
+            self._wake.add_device(watch, asked.device_no)
+            await self._acknowledge(asked, watch)
+            return await self._in_turn(asked, conn, pos, base, watch)
         finally:
             watch.parked -= 1
             watch.expires_ms = self._clock() + LINGER_MS
-            if conn.turns.get(asked.pos or "") is turn:
-                del conn.turns[asked.pos or ""]
 
-    async def _watch(self, asked: Asked) -> Watch:
-        watch = self._wake.get(asked.user_no)
-        if watch is None:
-            watch = self._wake.open(asked.user_no, (), self._feed.settled)
+    async def _begin(self, watch: Watch, asked: Asked) -> None:
+        """Reads what a new watch must know."""
+        try:
             await self._shelves.of(watch, asked.user_id)
-            watch.base = watch.last = self._feed.settled
-        self._wake.add_device(watch, asked.device_no)
-        return watch
+        except BaseException:
+            self._wake.close(watch)
+            raise
+        watch.base = watch.last = self._feed.settled
+        watch.wake()  # another poll of the account may have parked meanwhile
+
+    async def _in_turn(
+        self, asked: Asked, conn: Connection, pos: Pos | None, base: State, watch: Watch
+    ) -> bytes:
+        """The answer; a request with the same position that still waits is ended."""
+        name = asked.pos or ""
+        before, turn = conn.turns.get(name), Turn()
+        if before is not None:
+            before.end()
+        conn.turns[name] = turn
+        try:
+            return await self._answer(asked, conn, pos, base, watch, turn)
+        finally:
+            if conn.turns.get(name) is turn:
+                del conn.turns[name]
 
     async def _acknowledge(self, asked: Asked, watch: Watch) -> None:
         wish = asked.wish.to_device
@@ -152,15 +170,15 @@ class SlidingSync:
                     if pos is not None and not look.news and not look.next.changed:
                         _note_calm(conn, pos.generation, asked, look)
                 left = deadline - loop.time()
-                ready = (look is not None and look.news) or left <= 0 or self._stopping
-                if pos is None or ready or turn.over:
+                ready = pos is None or (look is not None and look.news) or turn.over
+                closed = self._wake.get(asked.user_no) is not watch  # nobody would wake us
+                if ready or left <= 0 or self._stopping or closed:
                     return await self._close(asked, conn, pos, base, look, turn, upto, soft)
                 await self._park(waiter, left)
             finally:
-                if not waiter.done():
-                    waiter.cancel()
-                    if waiter in watch.waiters:
-                        watch.waiters.remove(waiter)
+                waiter.cancel()
+                if waiter in watch.waiters:
+                    watch.waiters.remove(waiter)
 
     def _is_calm(
         self, asked: Asked, conn: Connection, pos: Pos | None, watch: Watch, soft: int

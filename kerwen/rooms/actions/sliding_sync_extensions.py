@@ -3,7 +3,7 @@ who types. Rooms are those that the client knows, with what they were wanted wit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 import orjson
@@ -12,17 +12,11 @@ from kerwen.accounts import account_data_store as account_data
 from kerwen.base import feed_token
 from kerwen.base.feed_token import FeedToken
 from kerwen.base.limits import TO_DEVICE_AT_ONCE
-from kerwen.keys.store import (
-    delete_to_device,
-    device_list_changes,
-    signature_changes,
-    to_device,
-)
-from kerwen.rooms.actions.sliding_sync_shelf import Entry
+from kerwen.keys.store import delete_to_device, more_to_device, to_device
 from kerwen.rooms.actions.sync_rooms import render_receipts
 from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.sliding import ToDevice
-from kerwen.rooms.store import members, receipts, sliding, state, users
+from kerwen.rooms.store import receipts, sliding
 from kerwen.storage.database import Database, Snap
 from kerwen.storage.wake import Watch
 
@@ -54,7 +48,7 @@ async def acknowledge(db: Database, watch: Watch, device_no: int, since: FeedTok
 async def messages(
     snap: Snap, watch: Watch, device_no: int, wish: ToDevice, upto: int
 ) -> tuple[bytes | None, bool]:
-    """The oldest waiting messages (None if there are none), and whether there may be more."""
+    """The oldest waiting messages (None if there are none), and whether more wait."""
     most = TO_DEVICE_AT_ONCE if wish.limit is None else min(wish.limit, TO_DEVICE_AT_ONCE)
     waiting = await to_device(snap, device_no, upto, max(most, 1))
     if not waiting:
@@ -62,7 +56,9 @@ async def messages(
         return None, False
     watch.pending[device_no] = waiting[0][0]
     body = b",".join(bytes(row[2]) for row in waiting)
-    return _messages(waiting[-1][0], body), len(waiting) >= most
+    last = waiting[-1][0]
+    more = last < upto and await more_to_device(snap, device_no, last, upto)
+    return _messages(last, body), more
 
 
 def no_messages(upto: int) -> bytes:
@@ -73,47 +69,6 @@ def no_messages(upto: int) -> bytes:
 def _messages(told: int, body: bytes) -> bytes:
     token = feed_token.encode(FeedToken(told)).encode()
     return b'"to_device":{"next_batch":"%b","events":[%b]}' % (token, body)
-
-
-# --- keys (MSC3884) -------------------------------------------------------------------------
-
-
-async def device_lists(
-    snap: Snap, me: int, since: int, upto: int, rooms: Iterable[Entry], gone: Iterable[int]
-) -> bytes | None:
-    """Whose keys to look at again, and whose no more (CS #tracking-the-device-list).
-
-    `rooms`: where something changed; `gone`: the rooms that the reader left.
-    """
-    candidates = set(await device_list_changes(snap, since, upto))
-    changed = await members.sharing_among(snap, me, candidates) if candidates else set()
-    changed |= candidates & {me}
-    changed |= set(await signature_changes(snap, me, since, upto))
-    left: set[int] = set()
-    for entry in rooms:
-        if entry.membership != "join":
-            continue
-        if await state.current_entry(snap, entry.room_no, "m.room.encryption", "") is None:
-            continue  # who comes and goes in clear rooms is nobody's key to look at
-        if entry.joined_pos > since:
-            changed |= set(await members.joined_users(snap, entry.room_no))
-            continue
-        for user_no, membership in await members.changed_members(snap, entry.room_no, since, upto):
-            (changed if membership == "join" else left).add(user_no)
-    for room_no in gone:
-        left |= set(await members.joined_users(snap, room_no))
-    left -= changed
-    if left:
-        left -= await members.sharing_among(snap, me, left)
-    left.discard(me)
-    if not changed and not left:
-        return None
-    ids = await users.user_ids(snap, changed | left)
-    said = {
-        "changed": sorted(ids[n] for n in changed if n in ids),
-        "left": sorted(ids[n] for n in left if n in ids),
-    }
-    return b'"device_lists":' + orjson.dumps(said)
 
 
 # --- account data (MSC3959) -----------------------------------------------------------------

@@ -17,7 +17,7 @@ import orjson
 from kerwen.base.limits import SLIDING_ROOMS_BYTES, SLIDING_ROOMS_KEPT
 from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.sliding import BUMP_TYPES, MEMBER
-from kerwen.rooms.store import sliding, state
+from kerwen.rooms.store import relations, sliding, state
 from kerwen.rooms.store.events import REJECTED, SOFT_FAILED, Stored
 from kerwen.rooms.store.state import StateKey
 from kerwen.rooms.visibility import SHARED, WORLD_READABLE, visibility_named
@@ -55,6 +55,7 @@ class Facts:
         "name",
         "odd",
         "open",
+        "related",
         "room_no",
         "room_type",
         "state",
@@ -70,6 +71,7 @@ class Facts:
         self.born = born
         self.version = 0  # how often the state changed: a read that a change overtook is not kept
         self.open: bool | None = None  # history was never hidden from members
+        self.related: bool | None = None  # any event relates to another
         self.state: dict[StateKey, Stored] | None = None
         self.members: dict[str, Stored] | None = None
         self.heroes: list[Hero] | None = None
@@ -99,6 +101,8 @@ class Facts:
         """An event was told."""
         if stored.type in _BUMPS:
             self.bump = pos
+        if self.related is False and b'"m.relates_to"' in stored.client:
+            self.related = None
         if stored.state_group != self.group:
             self.odd = pos
             self.forget()
@@ -147,6 +151,7 @@ class RoomFacts:
                 facts.event(stored, pos)
                 return
         facts.forget()  # another worker's, or it changed an older one
+        facts.related = None
         facts.bump = facts.odd = pos
         facts.group = -1
 
@@ -273,6 +278,16 @@ class RoomFacts:
             if version == facts.version:
                 facts.open = shown[facts.room_no]
         return shown
+
+    async def is_related(self, snap: Snap, facts: Facts) -> bool:
+        """Whether any event of the room relates to another."""
+        if facts.related is None:
+            version = facts.activity
+            found = await relations.any_relations(snap, facts.room_no)
+            if version != facts.activity:
+                return found
+            facts.related = found
+        return facts.related
 
     async def prepare(self, snap: Snap, wanted: Sequence[Facts], user_id: str) -> None:
         """Reads at once what somebody's first look at rooms needs."""

@@ -9,6 +9,8 @@ from kerwen.base.clock import Clock
 from kerwen.base.feed_token import FeedToken
 from kerwen.rooms import sliding as asked_for
 from kerwen.rooms.actions import sliding_sync_extensions as extensions
+from kerwen.rooms.actions.device_lists import Place, device_lists
+from kerwen.rooms.actions.places import place_in
 from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.actions.sliding_sync_connections import Connection
 from kerwen.rooms.actions.sliding_sync_extensions import Known
@@ -21,13 +23,11 @@ from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.sliding import Config
 from kerwen.rooms.sliding_state import NextState, Pos, State
 from kerwen.rooms.store import events, heads, members, receipts, sliding
-from kerwen.rooms.store.events import MARKED, Stored
-from kerwen.rooms.store.receipts import Standing
+from kerwen.rooms.store.events import Stored
 from kerwen.storage.database import Database, Snap
 from kerwen.storage.lazy import LazySnap
 from kerwen.storage.wake import Watch
 
-_PLACES_MAX = 64  # rooms whose place is kept for a connected account
 _ROOMS_A_TURN = 16  # rooms of a long answer that are made before others get their turn
 
 
@@ -144,13 +144,19 @@ class Looking:
         if entry.membership == "join":
             if entry.joined_pos > span.since:
                 before, span = None, self._span(this, room_no, True)
-            place = await self._place(snap, this, room_no, before is None)
+            place = this.places.get(room_no)
             if place is None:
+                place = await place_in(
+                    snap, self._recent.after, this.watch, this.me.user_id, room_no, span.upto
+                )
+            if place is None or place.membership != "join":
                 return None
             direct = before is not None and base.is_direct(room_no)
             body, timeline = await self._rooms.joined(
                 snap, this.me, entry, place, config, before, span, direct
             )
+            if timeline.encrypted and before is not None:
+                this.encrypted.append(room_no)
             if timeline.expanded:
                 this.expanded[room_no] = [event.event_id for event in timeline.shown]
             await self._note_anew(snap, this, room_no, config, before, timeline.shown)
@@ -198,34 +204,6 @@ class Looking:
         since = 0 if anew else this.base.behind[room_no]
         return Span(since, this.since, this.span.upto, this.span.now_ms)
 
-    async def _place(self, snap: Snap, this: Round, room_no: int, anew: bool) -> Standing | None:
-        """The reader's place in a room: read just now; or as it was kept, brought up to date by
-        what was said since, if memory holds all of that; else as the database has it."""
-        found = this.places.get(room_no)
-        if found is not None:
-            return found
-        watch, upto = this.watch, this.span.upto
-        kept: Standing | None = watch.places.get(room_no)
-        if kept is not None:
-            said = self._recent.after(room_no, kept.head, upto)
-            if said is not None and all(e.sender != this.me.user_id for e in said):
-                for event in said:
-                    kept.head, kept.loud = event.seq, event.loud
-                    if event.flags & MARKED:
-                        kept.marked = event.seq
-                    if event.thread is not None:
-                        kept.threaded = event.seq
-                return kept
-            del watch.places[room_no]
-        place = await receipts.standing(snap, room_no, this.me.user_no)
-        if place is None or place.membership != "join":
-            return None
-        if not anew and watch.last <= upto:
-            watch.places[room_no] = place
-            if len(watch.places) > _PLACES_MAX:
-                del watch.places[next(iter(watch.places))]
-        return place
-
     async def _tell_left(self, snap: Snap, this: Round) -> None:
         """Rooms that the reader left since, whether or not a rule matches them."""
         if not this.moved:
@@ -235,7 +213,7 @@ class Looking:
             if place.membership not in ("leave", "ban"):
                 continue
             room_no = place.room_no
-            this.gone.append(room_no)
+            this.gone[room_no] = place
             config = this.base.config(room_no)
             if config is None or room_no in this.matched:
                 continue
@@ -292,16 +270,18 @@ class Looking:
         return body
 
     async def _device_lists(self, snap: Snap, this: Round) -> bytes | None:
-        since = this.since
-        if this.known and this.watch.device_lists <= since and not this.moved:
+        since, shelf = this.since, this.shelf
+        if this.known and not (this.watch.device_lists > since or this.moved or this.encrypted):
             return None
-        rooms = (this.shelf.rooms.get(no) for no in this.changed)
-        entries = {entry.room_no: entry for entry in rooms if entry is not None}
-        for entry in this.shelf.order if this.moved else ():
+        places: dict[int, Place] = dict(this.gone)
+        for room_no in this.changed:
+            if room_no in shelf.rooms:
+                places.setdefault(room_no, shelf.rooms[room_no])
+        for entry in shelf.order if this.moved else ():
             if entry.joined_pos > since:
-                entries[entry.room_no] = entry
-        return await extensions.device_lists(
-            snap, this.me.user_no, since, this.span.upto, entries.values(), this.gone
+                places.setdefault(entry.room_no, entry)
+        return await device_lists(
+            snap, this.me.user_no, since, this.span.upto, places.values(), this.encrypted
         )
 
     def _known(self, this: Round, bit: int, candidates: Iterable[int]) -> Known:

@@ -84,9 +84,7 @@ class Matching:
 
     async def _match_news(self, snap: Snap, this: Round) -> None:
         entries = [
-            entry
-            for entry in _entries(this, {*this.changed, *this.base.behind})
-            if entry.inviter not in this.me.ignored
+            entry for entry in _entries(this, {*this.changed, *this.base.behind}) if entry.listed
         ]
         for rule in this.asked.wish.lists:
             admitted = self._shelves.judge(this.shelf, entries, rule.filters)

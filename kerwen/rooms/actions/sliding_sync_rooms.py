@@ -4,27 +4,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import orjson
 
-from kerwen.rooms.actions.recent import Recent
-from kerwen.rooms.actions.render import reasons, render
-from kerwen.rooms.actions.sliding_sync_facts import RoomFacts, State
+from kerwen.rooms.actions.bundle import Viewer, bundled
+from kerwen.rooms.actions.recent import Recent, Ring
+from kerwen.rooms.actions.render import NO_BUNDLES, render, render_all
+from kerwen.rooms.actions.sliding_sync_facts import Facts, RoomFacts, State
 from kerwen.rooms.actions.sliding_sync_shelf import Entry
 from kerwen.rooms.actions.unread import unread
 from kerwen.rooms.actions.visible import visible_events
 from kerwen.rooms.sliding import MEMBER, Config, Required
 from kerwen.rooms.sliding_state import SentMembers
 from kerwen.rooms.store import events, sliding, state
-from kerwen.rooms.store.events import Stored
+from kerwen.rooms.store.events import LOUD, MARKED, Stored
 from kerwen.rooms.store.receipts import Standing
+from kerwen.rooms.visibility import Sight
 from kerwen.storage.database import Snap
 
 _FLOOR = -(2**62)
 _END = 2**62
 _JUST_NOW_MS = 10_000  # `age` may be wrong by so much
+_EVERYTHING = Sight([], [(_FLOOR, None, "join")])
 _NAMING = frozenset({"m.room.name", "m.room.avatar", "m.room.redaction"})
 
 
@@ -62,6 +65,9 @@ class Timeline(msgspec.Struct, gc=False):
     end: int
     fresh: list[Stored] | None = None
     expanded: bool = False
+    encrypted: bool = False  # the room is, from now on
+    counted: bool = False  # something that is not shown changes what is unread
+    ring: Ring | None = None  # where a rendering of it may be kept for others
 
     @property
     def first(self) -> int:
@@ -99,7 +105,16 @@ class SlidingRooms:
         moved = anew or _moved(timeline, found, span.since)
         read = entry.read_pos > span.since
         direct = entry.direct != direct_before
-        if not (anew or timeline.shown or timeline.limited or found or read or direct or moved):
+        if not (
+            anew
+            or timeline.shown
+            or timeline.limited
+            or timeline.counted
+            or found
+            or read
+            or direct
+            or moved
+        ):
             return None, timeline
         parts = [b'"initial":true'] if anew else []
         if anew or timeline.fresh is None or any(e.type in _NAMING for e in timeline.fresh):
@@ -113,7 +128,7 @@ class SlidingRooms:
         if found or anew:
             rendered = await self._rendered(snap, me, found, span)
             parts.append(b'"required_state":[%b]' % rendered)
-        parts += await self._said(snap, me, span, timeline, anew)
+        parts += await self._said(snap, me, span, timeline, anew, entry.facts)
         parts.append(b'"bump_stamp":%d' % entry.facts.bump)
         counts = await unread(snap, place, me.user_no, me.user_id, threads=False)
         parts.append(
@@ -163,6 +178,7 @@ class SlidingRooms:
     ) -> Timeline:
         if before is None:
             return await self._newest(snap, me, place, config.limit, span, entry)
+        ring = self._recent.ring(place.room_no)
         fresh = self._recent.since(place.room_no, span.since, span.upto)
         if config.limit > before.limit:
             # MSC4186: a higher limit brings older events, unless all of them were sent before
@@ -174,12 +190,16 @@ class SlidingRooms:
                 timeline.expanded = timeline.limited = True
                 return timeline
         if fresh is None:
-            return await self._since(snap, me, place, config.limit, span)
+            return await self._since(snap, me, place, config.limit, span, entry)
         shown = self._heard(me, fresh)
-        limited = len(shown) > config.limit
-        if limited:
-            shown = shown[len(shown) - config.limit :]
-        return Timeline(shown, limited, place.head + 1, fresh)
+        timeline = Timeline(shown, len(shown) > config.limit, place.head + 1, fresh)
+        timeline.ring = ring
+        if timeline.limited:
+            timeline.shown = shown[len(shown) - config.limit :]
+        if len(shown) < len(fresh):
+            timeline.counted = any(e.flags & (LOUD | MARKED) for e in fresh)
+        timeline.encrypted = any(e.type == "m.room.encryption" for e in fresh)
+        return timeline
 
     async def _newest(
         self, snap: Snap, me: Reader, place: Standing, limit: int, span: Span, entry: Entry
@@ -198,13 +218,16 @@ class SlidingRooms:
         return Timeline(found, more or floor > _FLOOR, place.head + 1)
 
     async def _since(
-        self, snap: Snap, me: Reader, place: Standing, limit: int, span: Span
+        self, snap: Snap, me: Reader, place: Standing, limit: int, span: Span, entry: Entry
     ) -> Timeline:
         rows = await events.newest(snap, place.room_no, span.since, span.upto, limit + 1)
         shown = self._heard(me, rows)
         limited = len(rows) > limit
         shown = shown[len(shown) - limit :] if len(shown) > limit else shown
-        return Timeline(shown, limited, place.head + 1, None if limited else rows)
+        timeline = Timeline(shown, limited, place.head + 1, None if limited else rows)
+        timeline.counted = len(shown) < len(rows)
+        timeline.encrypted = entry.facts.encrypted  # perhaps before, too: that does no harm
+        return timeline
 
     async def _scan(
         self, snap: Snap, me: Reader, room_no: int, limit: int, upto: int, floor: int
@@ -230,11 +253,21 @@ class SlidingRooms:
         return [e for e in found if e.state_key is not None or e.sender not in me.ignored]
 
     async def _said(
-        self, snap: Snap, me: Reader, span: Span, timeline: Timeline, anew: bool
+        self,
+        snap: Snap,
+        me: Reader,
+        span: Span,
+        timeline: Timeline,
+        anew: bool,
+        facts: Facts | None,
     ) -> list[bytes]:
         parts = []
         if timeline.shown:
-            body = await self._events(snap, me, timeline.shown, span)
+            if anew or timeline.limited:
+                bundles = await self._bundles(snap, me, span, timeline.shown, facts)
+                body = await self._rendered(snap, me, timeline.shown, span, bundles)
+            else:
+                body = await self._events(snap, me, timeline, span)
             live = 0
             if span.live:
                 live = sum(1 for event in timeline.shown if event.pos > span.live)
@@ -247,27 +280,51 @@ class SlidingRooms:
             parts.append(b'"unstable_expanded_timeline":true,"expanded_timeline":true')
         return parts
 
-    async def _events(self, snap: Snap, me: Reader, shown: Sequence[Stored], span: Span) -> bytes:
+    async def _bundles(
+        self,
+        snap: Snap,
+        me: Reader,
+        span: Span,
+        shown: Sequence[Stored],
+        facts: Facts | None,
+    ) -> Mapping[str, bytes]:
+        """What relates to events of a stretch that is not all there is."""
+        if facts is not None and not await self._facts.is_related(snap, facts):
+            return NO_BUNDLES
+        room_no = shown[0].room_no
+        if facts is not None and await self._facts.is_open(snap, facts):
+            sight = _EVERYTHING
+        else:
+            sight = await visible_events(snap, room_no, me.user_id)
+        viewer = Viewer(me.user_id, me.device_no, me.ignored, sight, span.now_ms)
+        return await bundled(snap, room_no, shown, viewer)
+
+    async def _events(self, snap: Snap, me: Reader, timeline: Timeline, span: Span) -> bytes:
         """The events; rendered once for all who are woken by the same change."""
+        shown = timeline.shown
         room_no, first, last = shown[0].room_no, shown[0].seq, shown[-1].seq
         shared = len(shown) == last - first + 1 and all(
             e.device_no != me.device_no or e.txn_id is None for e in shown
         )
-        if shared and 0 < span.live < shown[0].pos and span.now_ms - shown[-1].ts < _JUST_NOW_MS:
+        if shared and span.now_ms - shown[-1].ts < _JUST_NOW_MS:
             kept = self._recent.rendering(room_no, first, last)
             if kept is None:
                 kept = await self._rendered(snap, me, shown, span)
-                self._recent.keep_rendering(room_no, first, last, kept)
+                self._recent.keep_in(timeline.ring, first, last, kept)
             return kept
         return await self._rendered(snap, me, shown, span)
 
-    async def _rendered(self, snap: Snap, me: Reader, found: Sequence[Stored], span: Span) -> bytes:
+    async def _rendered(
+        self,
+        snap: Snap,
+        me: Reader,
+        found: Sequence[Stored],
+        span: Span,
+        bundles: Mapping[str, bytes] = NO_BUNDLES,
+    ) -> bytes:
         now_ms, device_no = span.now_ms, me.device_no
-        if any(e.redacted_by is not None for e in found):
-            because = await reasons(snap, found, now_ms)
-            return b",".join(
-                [render(e, now_ms, device_no, None, because.get(e.event_id)) for e in found]
-            )
+        if bundles or any(e.redacted_by is not None for e in found):
+            return b",".join(await render_all(snap, found, now_ms, device_no, bundles=bundles))
         return b",".join([render(e, now_ms, device_no) for e in found])
 
     # --- required state ---------------------------------------------------------------------
@@ -405,7 +462,9 @@ class SlidingRooms:
         found = own + [e for e in extra if e.event_no != own[0].event_no] if own else extra
         parts = [b'"initial":true'] if anew else []
         parts.append(b'"required_state":[%b]' % await self._rendered(snap, me, found, span))
-        parts += await self._said(snap, me, span, Timeline(shown, limited, place.seq + 1), anew)
+        parts += await self._said(
+            snap, me, span, Timeline(shown, limited, place.seq + 1), anew, None
+        )
         parts.append(b'"bump_stamp":%d' % place.pos)
         return b"{%b}" % b",".join(parts)
 

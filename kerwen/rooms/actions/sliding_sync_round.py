@@ -60,7 +60,8 @@ class Round(msgspec.Struct, gc=False):
     told: list[tuple[str, bytes]] = []
     anew: dict[int, list[str]] = {}  # rooms told anew → the events shown of them
     expanded: dict[int, list[str]] = {}  # rooms of which older events are shown → the events
-    gone: list[int] = []
+    gone: dict[int, Standing] = {}  # rooms that the reader left
+    encrypted: list[int] = []  # rooms that are told to be so from now on
 
     @property
     def since(self) -> int:

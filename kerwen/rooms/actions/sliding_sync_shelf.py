@@ -15,8 +15,9 @@ from sys import intern
 import orjson
 
 from kerwen.accounts import account_data_store as account_data
+from kerwen.rooms.actions.bundle import ignored_users
+from kerwen.rooms.actions.membership import blocks_invites
 from kerwen.rooms.actions.sliding_sync_facts import Facts, RoomFacts, stripped_facts
-from kerwen.rooms.actions.sync import ignored_users
 from kerwen.rooms.actions.visible import visible_events
 from kerwen.rooms.sliding import Filters
 from kerwen.rooms.sliding_state import direct_rooms
@@ -39,6 +40,7 @@ class Entry:
         "facts",
         "inviter",
         "joined_pos",
+        "listed",
         "membership",
         "pos",
         "read_pos",
@@ -55,6 +57,7 @@ class Entry:
         self.facts = facts
         self.inviter = inviter
         self.direct = False
+        self.listed = True
         self.read_pos = 0
 
     @property
@@ -99,11 +102,14 @@ class Shelf:
         self.order: list[Entry] = []
         self._by_id: dict[str, Entry] | None = None
 
-    def set_direct(self, direct: AbstractSet[str], ignored: AbstractSet[str]) -> None:
-        """Which rooms are direct chats; whose invitations are not listed."""
+    def set_direct(self, direct: AbstractSet[str], ignored: AbstractSet[str], closed: bool) -> None:
+        """Which rooms are direct chats; whose invitations are not listed (`closed`: nobody's)."""
         for entry in self.rooms.values():
             entry.direct = entry.room_id in direct
-        self.order = [e for e in self.rooms.values() if e.inviter not in ignored]
+            entry.listed = entry.inviter not in ignored
+            if closed and entry.membership == "invite":
+                entry.listed = False
+        self.order = [entry for entry in self.rooms.values() if entry.listed]
         self._by_id = None
         self.number = next(_numbers)
 
@@ -205,11 +211,12 @@ class Shelves:
             async with self._db.read() as snap:
                 stored = await account_data.get_global(snap, watch.account_no, "m.direct")
                 watch.ignored = await ignored_users(snap, watch.account_no)
+                closed = await blocks_invites(snap, watch.account_no)
             if before == watch.account_data:
                 break
         content = orjson.loads(stored) if stored is not None else None
         direct = direct_rooms(content) if isinstance(content, dict) else frozenset()
-        shelf.set_direct(direct, watch.ignored)
+        shelf.set_direct(direct, watch.ignored, closed)
         shelf.direct_pos = before
 
     async def former(self, snap: Snap, user_no: int, user_id: str, room_id: str) -> Entry | None:
