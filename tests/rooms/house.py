@@ -199,7 +199,9 @@ class Person:
         assert answer.status == 200, (self, method, parts, answer)
         return answer.json
 
-    async def refused(self, status: int, errcode: str, method: str, *parts: str, **more: Any) -> None:
+    async def refused(
+        self, status: int, errcode: str, method: str, *parts: str, **more: Any
+    ) -> None:
         """One request that is refused in just this way."""
         answer = await self.call(method, *parts, **more)
         assert (answer.status, answer.json.get("errcode")) == (status, errcode), answer
@@ -318,7 +320,8 @@ class Person:
         found: list[Json] = []
         token = None
         for _ in range(100):
-            answer = await self.messages(room, dir, limit=page, **({"from": token} if token else {}))
+            start = {"from": token} if token else {}
+            answer = await self.messages(room, dir, limit=page, **start)
             found += answer["chunk"]
             token = answer.get("end")
             if token is None:

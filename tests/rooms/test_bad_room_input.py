@@ -60,13 +60,50 @@ BODIES = [
     b"{" + b",".join(b'"k%d":1' % n for n in range(5000)) + b"}",
     b'{"":{"":[null,true,false,0,-0,"\\u0000"]}}',
 ]
-FIELDS = (
-    "user_id reason room_id visibility room_alias_name name topic invite invite_3pid room_version"
-    " creation_content initial_state preset is_direct power_level_content_override membership"
-    " typing timeout thread_id m.read m.fully_read m.read.private new_version additional_creators"
-    " limit since filter third_party_signed redacts m.relates_to body alias alt_aliases events"
-    " users ban join_rule allow history_visibility displayname avatar_url url"
-).split()
+FIELDS = [
+    "user_id",
+    "reason",
+    "room_id",
+    "visibility",
+    "room_alias_name",
+    "name",
+    "topic",
+    "invite",
+    "invite_3pid",
+    "room_version",
+    "creation_content",
+    "initial_state",
+    "preset",
+    "is_direct",
+    "power_level_content_override",
+    "membership",
+    "typing",
+    "timeout",
+    "thread_id",
+    "m.read",
+    "m.fully_read",
+    "m.read.private",
+    "new_version",
+    "additional_creators",
+    "limit",
+    "since",
+    "filter",
+    "third_party_signed",
+    "redacts",
+    "m.relates_to",
+    "body",
+    "alias",
+    "alt_aliases",
+    "events",
+    "users",
+    "ban",
+    "join_rule",
+    "allow",
+    "history_visibility",
+    "displayname",
+    "avatar_url",
+    "url",
+]
 VALUES = [
     b"null",
     b"true",
@@ -199,8 +236,23 @@ async def test_fields(house: House, part: int) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    "member power_levels join_rules history_visibility canonical_alias name topic encryption"
-    " tombstone server_acl pinned_events guest_access third_party_invite aliases redaction".split(),
+    [
+        "member",
+        "power_levels",
+        "join_rules",
+        "history_visibility",
+        "canonical_alias",
+        "name",
+        "topic",
+        "encryption",
+        "tombstone",
+        "server_acl",
+        "pinned_events",
+        "guest_access",
+        "third_party_invite",
+        "aliases",
+        "redaction",
+    ],
 )
 async def test_fields_of_state(house: House, kind: str) -> None:
     ayna, batyr = await house.people("ayna", "batyr")

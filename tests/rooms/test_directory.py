@@ -61,7 +61,7 @@ async def test_open_rooms_show_their_aliases(house: House) -> None:
 
 @pytest.mark.parametrize(
     "alias",
-    ["tea", "#tea", "#:" + DOMAIN, "#te\u00e7a", "#tea:", "!tea:" + DOMAIN, f"#{'a' * 300}:{DOMAIN}"],
+    ["tea", "#tea", "#:" + DOMAIN, "#tea:", "!tea:" + DOMAIN, f"#{'a' * 300}:{DOMAIN}"],
 )
 async def test_aliases_that_are_none(house: House, alias: str) -> None:
     ayna = await house.person("ayna")

@@ -213,8 +213,14 @@ async def restricted(ayna: Person, rule: str, version: str, *doors: str) -> str:
 
 @pytest.mark.parametrize(
     ("rule", "version"),
-    [("restricted", "8"), ("restricted", "9"), ("restricted", "10"), ("restricted", "12")]
-    + [("knock_restricted", "10"), ("knock_restricted", "12")],
+    [
+        ("restricted", "8"),
+        ("restricted", "9"),
+        ("restricted", "10"),
+        ("restricted", "12"),
+        ("knock_restricted", "10"),
+        ("knock_restricted", "12"),
+    ],
 )
 async def test_restricted_rooms(house: House, rule: str, version: str) -> None:
     ayna, batyr, cemal = await house.people("ayna", "batyr", "cemal")

@@ -29,9 +29,7 @@ class RelationsApi:
             Route("GET", all_of, self.children, spec=spec),
             Route("GET", f"{all_of}/{{rel_type}}", self.children, spec=spec),
             Route("GET", f"{all_of}/{{rel_type}}/{{event_type}}", self.children, spec=spec),
-            Route(
-                "GET", f"{room}/threads", self.threads, spec="CS #querying-threads-in-a-room"
-            ),
+            Route("GET", f"{room}/threads", self.threads, spec="CS #querying-threads-in-a-room"),
         ]
 
     async def children(self, request: Request) -> Any:

@@ -156,5 +156,3 @@ def _reason(text: str | None) -> str | None:
     if text is not None and len(text) > _REASON_MAX:
         raise Refused(Reason.TOO_LARGE, "The reason is too long")
     return text
-
-

@@ -113,9 +113,7 @@ class Writing:
 
     __slots__ = ("_about", "_append", "_count", "_room", "_room_id", "_writing")
 
-    def __init__(
-        self, append: Append, room_id: str, count: int, about: str | None = None
-    ) -> None:
+    def __init__(self, append: Append, room_id: str, count: int, about: str | None = None) -> None:
         self._about = about
         self._append = append
         self._room_id = room_id
@@ -324,9 +322,7 @@ class RoomWriter:
         self.view.put(key, stored.event_no, event)
         return moved
 
-    async def _put_member(
-        self, event: Event, stored: Stored, old: Event | None
-    ) -> dict[str, int]:
+    async def _put_member(self, event: Event, stored: Stored, old: Event | None) -> dict[str, int]:
         assert event.state_key is not None
         user_no = await users.user_no(self._tx, event.state_key)
         if user_no is None and self.fresh_user:

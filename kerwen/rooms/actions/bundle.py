@@ -54,9 +54,7 @@ async def render_bundled(
 ) -> list[bytes]:
     """Events with their aggregations."""
     bundles = await bundled(snap, room_no, found, viewer)
-    return await render_all(
-        snap, found, viewer.now_ms, viewer.device_no, viewer.room_id, bundles
-    )
+    return await render_all(snap, found, viewer.now_ms, viewer.device_no, viewer.room_id, bundles)
 
 
 async def bundled(
@@ -137,9 +135,7 @@ async def _edits(
         for child in edits:
             edit = stored[child.event_no]
             if edit.type == "m.room.encrypted" or _has_new_content(edit):
-                rendered[event_id] = render(
-                    edit, viewer.now_ms, viewer.device_no, viewer.room_id
-                )
+                rendered[event_id] = render(edit, viewer.now_ms, viewer.device_no, viewer.room_id)
                 break
     return rendered
 

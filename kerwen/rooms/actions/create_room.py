@@ -85,9 +85,7 @@ class CreateRoom:
         version = room_version(wish.room_version or DEFAULT_ROOM_VERSION)
         preset = self._check(wish)
         alias = self._alias(wish)
-        numbers = await self._append.numbers(
-            12 + len(wish.initial_state) + len(wish.invite)
-        )
+        numbers = await self._append.numbers(12 + len(wish.initial_state) + len(wish.invite))
         room_no = await self._append.db.take_id("room")
         create = self._create_event(who[0], version, wish, preset)
         _check_create(create, version)
@@ -126,9 +124,7 @@ class CreateRoom:
             return None
         return make_alias(name, self._append.server_name)
 
-    def _create_event(
-        self, user_id: str, version: RoomVersion, wish: Wish, preset: str
-    ) -> Event:
+    def _create_event(self, user_id: str, version: RoomVersion, wish: Wish, preset: str) -> Event:
         content = {k: v for k, v in wish.creation_content.items() if k != "creator"}
         content["room_version"] = version.id
         if not version.creator_is_sender:

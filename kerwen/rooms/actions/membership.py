@@ -243,10 +243,14 @@ def _member(who: tuple[str, int], target: str, content: dict[str, Any]) -> Draft
 
 
 def _bare(membership: str, reason: str | None) -> dict[str, Any]:
-    return {"membership": membership} if reason is None else {
-        "membership": membership,
-        "reason": reason,
-    }
+    return (
+        {"membership": membership}
+        if reason is None
+        else {
+            "membership": membership,
+            "reason": reason,
+        }
+    )
 
 
 class _InviteConfig(msgspec.Struct):

@@ -42,7 +42,5 @@ async def related_only(
     return [e for e in found if e.event_id in kept]
 
 
-async def _related(
-    snap: Snap, room_no: int, found: Sequence[Stored]
-) -> list[tuple[str, str, str]]:
+async def _related(snap: Snap, room_no: int, found: Sequence[Stored]) -> list[tuple[str, str, str]]:
     return await relations.related(snap, room_no, [e.event_id for e in found])

@@ -59,9 +59,7 @@ async def render_all(
     found = list(stored)
     because = await reasons(snap, found, now_ms)
     return [
-        render(
-            e, now_ms, device_no, room_id, because.get(e.event_id), bundles.get(e.event_id)
-        )
+        render(e, now_ms, device_no, room_id, because.get(e.event_id), bundles.get(e.event_id))
         for e in found
     ]
 

@@ -79,8 +79,8 @@ class RoomSummary:
             raise Refused(Reason.INVALID_PARAM, "That is no token of this server")
         async with self._db.read() as snap:
             other_no = await self._names.user(snap, other)
-            found = [] if other_no is None else await members.mutual_rooms(
-                snap, who.user_no, other_no
+            found = (
+                [] if other_no is None else await members.mutual_rooms(snap, who.user_no, other_no)
             )
         after = [r for r in found if start is None or r[0] > int(start)]
         page = after[:_MUTUAL_PAGE]

@@ -38,9 +38,7 @@ class Send:
         """The id of the event, the same for a repeated transaction id (CS #put-send)."""
         user_id, user_no, device_no = who
         async with self._append.room(room_id) as room:
-            sent = await events.sent_before(
-                room.tx, device_no, room.room_no, event_type, txn_id
-            )
+            sent = await events.sent_before(room.tx, device_no, room.room_no, event_type, txn_id)
             if sent is not None:
                 return sent
             draft = Draft(
@@ -75,7 +73,7 @@ class Send:
             if root is not None and root.rel_type is not None:
                 raise Refused(Reason.BAD_THREAD, "A thread cannot begin at such an event")
         elif rel_type == "m.annotation":
-            said = await events.annotations(room.tx, event_id, draft.sender, draft.type)
+            said = await events.annotations_of(room.tx, event_id, draft.sender, draft.type)
             for event in said:
                 content = orjson.loads(events.orjson_content(event.client))
                 if content["m.relates_to"].get("key") == relates.get("key"):

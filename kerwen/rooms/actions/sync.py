@@ -199,9 +199,7 @@ class Sync:
             return None, following
         return await self._news(asked, token, watch, following)
 
-    async def _close(
-        self, asked: Asked, body: list[bytes] | None, following: FeedToken
-    ) -> bytes:
+    async def _close(self, asked: Asked, body: list[bytes] | None, following: FeedToken) -> bytes:
         parts = [b'"next_batch":"%b"' % feed_token.encode(following).encode()]
         parts += body or ()
         parts.append(await self._key_counts.of(asked.device_no))
@@ -251,9 +249,7 @@ class Sync:
             data = by_room.get(place.room_no, ())
             if data and not me.wanted.room_account_data.room(place.room_id):
                 data = ()
-            block = await self._rooms.joined(
-                snap, me, place, window, data, typists, receipts_too
-            )
+            block = await self._rooms.joined(snap, me, place, window, data, typists, receipts_too)
             if block is not None:
                 blocks.join.append((place.room_id, block))
         elif place.membership in ("invite", "knock"):
@@ -296,26 +292,18 @@ class Sync:
         blocks = _Blocks()
         async with LazySnap(self._db) as snap:
             changed = await self._changed_rooms(snap, asked, watch, since, known)
-            by_room = (
-                await self._room_data(snap, asked, since, upto) if data_changed else {}
-            )
-            places = await self._places(
-                snap, asked, watch, window, changed, by_room, typing, moved
-            )
+            by_room = await self._room_data(snap, asked, since, upto) if data_changed else {}
+            places = await self._places(snap, asked, watch, window, changed, by_room, typing, moved)
             for number, place in enumerate(places):
                 receipts_too = not known or watch.receipts.get(place.room_no, 0) > since
-                await self._place(
-                    snap, me, place, window, blocks, by_room, typing, receipts_too
-                )
+                await self._place(snap, me, place, window, blocks, by_room, typing, receipts_too)
                 if number % _ROOMS_A_TURN == _ROOMS_A_TURN - 1:
                     await asyncio.sleep(0)
             parts = blocks.parts()
             if data_changed:
                 parts += await self._account_data(snap, asked, since, upto)
             if not known or watch.device_lists > since or moved or me.encrypted:
-                found = await device_lists(
-                    snap, me.user_no, since, upto, places, me.encrypted
-                )
+                found = await device_lists(snap, me.user_no, since, upto, places, me.encrypted)
                 parts += [found] if found is not None else []
             more, following = await self._to_device(snap, asked, watch, following, token)
             parts += more
@@ -373,9 +361,7 @@ class Sync:
                 by_room.setdefault(room_no, []).append(_data_event(data_type, content))
         return by_room
 
-    async def _account_data(
-        self, snap: Snap, asked: Asked, since: int, upto: int
-    ) -> list[bytes]:
+    async def _account_data(self, snap: Snap, asked: Asked, since: int, upto: int) -> list[bytes]:
         wanted = asked.wanted.account_data
         if wanted.nothing:
             return []
@@ -396,9 +382,7 @@ class Sync:
         lag = token is not None and token.to_device_lag > 0
         if token is not None and watch.base <= token.pos and newest <= token.pos and not lag:
             return [], following
-        waiting = await to_device(
-            snap, asked.device_no, following.pos, TO_DEVICE_AT_ONCE
-        )
+        waiting = await to_device(snap, asked.device_no, following.pos, TO_DEVICE_AT_ONCE)
         if not waiting:
             return [], following
         last = waiting[-1][0]

@@ -19,8 +19,8 @@ from kerwen.rooms.actions.visible import visible_events
 from kerwen.rooms.filters import Filter
 from kerwen.rooms.store import events, members, receipts, state
 from kerwen.rooms.store.events import LOUD, MARKED, Stored
-from kerwen.rooms.store.state import StateKey
 from kerwen.rooms.store.receipts import Standing
+from kerwen.rooms.store.state import StateKey
 from kerwen.storage.database import Snap
 
 _SENT_MAX = 20_000  # (device, room) pairs whose lazily sent members are remembered
@@ -140,9 +140,7 @@ class RoomSync:
             parts.append(b'"summary":' + await summary(snap, place, me.user_no))
         return b"{" + b",".join(parts) + b"}"
 
-    async def left(
-        self, snap: Snap, me: Asker, place: Standing, window: Window
-    ) -> bytes:
+    async def left(self, snap: Snap, me: Asker, place: Standing, window: Window) -> bytes:
         """A room that the asker left, up to that event.
 
         Who was not in it (declined an invite, was banned from afar) is told that event alone.
@@ -157,9 +155,7 @@ class RoomSync:
         floor = sight.since(place.seq)
         since = 0 if anew else window.since
         stretch = Stretch([], False, place.seq + 1, anew, place.seq)
-        await self._scan(
-            snap, me, place.room_no, stretch, place.seq + 1, since, window.upto, floor
-        )
+        await self._scan(snap, me, place.room_no, stretch, place.seq + 1, since, window.upto, floor)
         if stretch.timeline:
             stretch.first = stretch.timeline[0].seq
         if stretch.whole:
@@ -272,9 +268,7 @@ class RoomSync:
             body = await self._events(snap, me, window, stretch)
         return b'{"events":[%b],"limited":%b,"prev_batch":"t%d"}' % (body, flag, stretch.first)
 
-    async def _events(
-        self, snap: Snap, me: Asker, window: Window, stretch: Stretch
-    ) -> bytes:
+    async def _events(self, snap: Snap, me: Asker, window: Window, stretch: Stretch) -> bytes:
         """The events, rendered once for all members who are woken by the same change."""
         timeline = stretch.timeline
         if not timeline:
@@ -307,9 +301,7 @@ class RoomSync:
         sight = await visible_events(snap, place.room_no, me.user_id)
         viewer = Viewer(me.user_id, me.device_no, me.ignored, sight, window.now_ms)
         bundles = await bundled(snap, place.room_no, timeline, viewer)
-        rendered = await render_all(
-            snap, timeline, window.now_ms, me.device_no, bundles=bundles
-        )
+        rendered = await render_all(snap, timeline, window.now_ms, me.device_no, bundles=bundles)
         if me.wanted.event_fields is not None:
             rendered = [_picked(me, e) for e in rendered]
         return b",".join(rendered)
@@ -469,9 +461,8 @@ class RoomSync:
             if changed:
                 found.append(render_receipts(changed))
         if typing is not None and wanted.type("m.typing"):
-            shown = [u for u in typing if u not in me.ignored]
-            content = orjson.dumps({"type": "m.typing", "content": {"user_ids": shown}})
-            found.append(content)
+            heard = [u for u in typing if u not in me.ignored]
+            found.append(orjson.dumps({"type": "m.typing", "content": {"user_ids": heard}}))
         return found
 
     async def _counts(self, snap: Snap, me: Asker, place: Standing) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from time import monotonic
 from collections.abc import Set as AbstractSet
+from time import monotonic
 
 from kerwen.storage.wake import WakeIndex
 

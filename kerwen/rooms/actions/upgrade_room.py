@@ -75,9 +75,7 @@ class UpgradeRoom:
         await self._close_old(who, room_id, new_id)
         return new_id
 
-    async def _look(
-        self, who: tuple[str, int], room_id: str, version: RoomVersion
-    ) -> _Old:
+    async def _look(self, who: tuple[str, int], room_id: str, version: RoomVersion) -> _Old:
         """Checks the right to close the room, and reads what is carried over."""
         async with self._append.room(room_id) as room:
             await _check_right(room, who[0])
@@ -98,9 +96,7 @@ class UpgradeRoom:
                 canonical.content if canonical is not None else None,
             )
 
-    def _wish(
-        self, room_id: str, old: _Old, version: RoomVersion, creators: list[str]
-    ) -> Wish:
+    def _wish(self, room_id: str, old: _Old, version: RoomVersion, creators: list[str]) -> Wish:
         predecessor = {"room_id": room_id}
         if not version.room_id_is_create_hash:
             predecessor["event_id"] = old.tip
@@ -200,9 +196,7 @@ def _join_rules(content: dict[str, Any], version: RoomVersion) -> dict[str, Any]
     return content if rule in known else {"join_rule": "invite"}
 
 
-def _levels(
-    old: _Old, version: RoomVersion, maker: str, creators: list[str]
-) -> dict[str, Any]:
+def _levels(old: _Old, version: RoomVersion, maker: str, creators: list[str]) -> dict[str, Any]:
     """The old power levels as the new version writes them."""
     content = {k: _whole(v, old.version) for k, v in old.levels.items()}
     users = dict(content["users"]) if isinstance(content.get("users"), dict) else {}
@@ -225,15 +219,13 @@ def _whole(value: Any, version: RoomVersion) -> Any:
     return value if level is None else level
 
 
-def _strong_enough(
-    levels: dict[str, Any], version: RoomVersion, maker: str
-) -> dict[str, Any]:
+def _strong_enough(levels: dict[str, Any], version: RoomVersion, maker: str) -> dict[str, Any]:
     """Levels with which the maker can set up the room, whatever they may do afterwards."""
     if version.privileged_creators:
         return levels
     numbers = [_CREATOR_LEVEL]
     for value in levels.values():
-        numbers += [v for v in (value.values() if isinstance(value, dict) else [value])]
+        numbers += value.values() if isinstance(value, dict) else [value]
     most = max(n for n in numbers if type(n) is int)
     return {**levels, "users": {**levels["users"], maker: most}}
 

@@ -68,9 +68,7 @@ _FORWARD = sql(
 _BY_ID = sql(f"select {_SHOWN} from events e where e.event_id = :event_id")
 _BY_IDS = sql(f"select {_SHOWN} from events e where e.event_id {{in_texts:ids}}")
 _BY_NOS = sql(f"select {_SHOWN} from events e where e.event_no {{in_ints:nos}}")
-_PARENT = sql(
-    "select room_no, rel_type, thread, relates_to from events where event_id = :event_id"
-)
+_PARENT = sql("select room_no, rel_type, thread, relates_to from events where event_id = :event_id")
 _ANNOTATIONS = sql(
     f"select {_SHOWN} from events e where e.relates_to = :event_id"
     " and e.rel_type = 'm.annotation' and e.sender = :sender and e.type = :type limit 1000"
@@ -281,9 +279,7 @@ async def pdus(snap: Snap, nos: Iterable[int], version: RoomVersion) -> list[Eve
     return [whole(row[0], row[1], row[2], row[3], version) for row in rows]
 
 
-async def pdu_by_id(
-    snap: Snap, room_no: int, event_id: str, version: RoomVersion
-) -> Event | None:
+async def pdu_by_id(snap: Snap, room_no: int, event_id: str, version: RoomVersion) -> Event | None:
     """A whole event of a room by its id."""
     row = await snap.one(_PDU_BY_ID, event_id=event_id, room_no=room_no)
     return whole(row[0], row[1], row[2], row[3], version) if row else None
@@ -347,9 +343,7 @@ async def parent(snap: Snap, event_id: str) -> Parent | None:
     return Parent(*row) if row else None
 
 
-async def annotations(
-    snap: Snap, event_id: str, sender: str, event_type: str
-) -> list[Stored]:
+async def annotations_of(snap: Snap, event_id: str, sender: str, event_type: str) -> list[Stored]:
     """Somebody's annotations of an event, of one type; 1,000 at most."""
     rows = await snap.all(_ANNOTATIONS, event_id=event_id, sender=sender, type=event_type)
     return [Stored(*row) for row in rows]

@@ -40,12 +40,8 @@ _OF_USER_IN = sql(
 _CHANGED = sql(
     f"select {_COLUMNS} from members where user_no = :user_no and pos > :since and pos <= :upto"
 )
-_JOINED_ROOMS = sql(
-    "select room_no from members where user_no = :user_no and membership = 'join'"
-)
-_JOINED_USERS = sql(
-    "select user_no from members where room_no = :room_no and membership = 'join'"
-)
+_JOINED_ROOMS = sql("select room_no from members where user_no = :user_no and membership = 'join'")
+_JOINED_USERS = sql("select user_no from members where room_no = :room_no and membership = 'join'")
 _JOINED_PROFILES = sql(
     "select u.user_id, m.name, m.avatar from members m join users u on u.user_no = m.user_no"
     " where m.room_no = :room_no and m.membership = 'join'"
@@ -119,8 +115,7 @@ _READ = sql(
     " where room_no = :room_no and user_no = :user_no and read_seq < :seq"
 )
 _OWN_RULES = sql(
-    "select user_no from members where room_no = :room_no and own_rules = 1"
-    " and membership = 'join'"
+    "select user_no from members where room_no = :room_no and own_rules = 1 and membership = 'join'"
 )
 _CLEAR_PROFILE = sql(
     "update members set name = null, avatar = null where room_no = :room_no"
@@ -154,9 +149,7 @@ async def members_of(snap: Snap, user_no: int, membership: str | None = None) ->
     return [Member(*row) for row in rows]
 
 
-async def changed_memberships(
-    snap: Snap, user_no: int, since: int, upto: int
-) -> list[Member]:
+async def changed_memberships(snap: Snap, user_no: int, since: int, upto: int) -> list[Member]:
     """A person's memberships that changed in since < pos <= upto."""
     rows = await snap.all(_CHANGED, user_no=user_no, since=since, upto=upto)
     return [Member(*row) for row in rows]
@@ -178,13 +171,9 @@ async def joined_profiles(snap: Snap, room_no: int) -> list[tuple[str, str | Non
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def heroes(
-    snap: Snap, room_no: int, user_no: int, memberships: Iterable[str]
-) -> list[str]:
+async def heroes(snap: Snap, room_no: int, user_no: int, memberships: Iterable[str]) -> list[str]:
     """Up to five others by whom a nameless room is called (CS #room-summary)."""
-    rows = await snap.all(
-        _HEROES, room_no=room_no, user_no=user_no, memberships=list(memberships)
-    )
+    rows = await snap.all(_HEROES, room_no=room_no, user_no=user_no, memberships=list(memberships))
     return [row[0] for row in rows]
 
 
@@ -223,9 +212,7 @@ async def moved_members(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def changed_members(
-    snap: Snap, room_no: int, since: int, upto: int
-) -> list[tuple[int, str]]:
+async def changed_members(snap: Snap, room_no: int, since: int, upto: int) -> list[tuple[int, str]]:
     """(user, membership) of members of a room that changed in since < pos <= upto."""
     rows = await snap.all(_CHANGED_IN, room_no=room_no, since=since, upto=upto)
     return [(row[0], row[1]) for row in rows]
@@ -281,9 +268,7 @@ async def set_stripped(tx: Tx, room_no: int, user_no: int, stripped: bytes) -> N
 
 async def forget(tx: Tx, room_no: int, user_no: int) -> bool:
     """The room no longer shows for this person; only one who left can forget."""
-    changed = await tx.run(
-        _FORGET, room_no=room_no, user_no=user_no, memberships=["leave", "ban"]
-    )
+    changed = await tx.run(_FORGET, room_no=room_no, user_no=user_no, memberships=["leave", "ban"])
     return changed > 0
 
 

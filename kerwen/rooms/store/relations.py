@@ -13,9 +13,7 @@ from kerwen.storage.sql import sql
 CHILDREN_MAX = 5_000  # of one page of events; a longer thread counts as so long
 DEPTH_MAX = 3  # CS #relationships-api: how far `recurse` goes
 
-_ANY = sql(
-    "select 1 from events where room_no = :room_no and relates_to is not null limit 1"
-)
+_ANY = sql("select 1 from events where room_no = :room_no and relates_to is not null limit 1")
 _CHILDREN = sql(
     "select relates_to, rel_type, event_no, event_id, seq, sender, type, ts from events"
     " where relates_to {in_texts:ids} and rel_type {in_texts:rel_types} and room_no = :room_no"
@@ -74,9 +72,7 @@ async def children(
     return [Child(*row) for row in rows]
 
 
-async def related(
-    snap: Snap, room_no: int, event_ids: Iterable[str]
-) -> list[tuple[str, str, str]]:
+async def related(snap: Snap, room_no: int, event_ids: Iterable[str]) -> list[tuple[str, str, str]]:
     """(event, relation, sender) of what relates to some events."""
     rows = await snap.all(_RELATED, ids=list(event_ids), room_no=room_no)
     return [(row[0], row[1], row[2]) for row in rows]

@@ -30,9 +30,7 @@ _LIST = sql(
     f"select {_COLUMNS} from reports where report_no > :after order by report_no limit :count"
 )
 _DROP = sql("delete from reports where report_no = :report_no")
-_COUNT = sql(
-    "select count(*) from reports where reporter = :reporter and reported_ms > :since"
-)
+_COUNT = sql("select count(*) from reports where reporter = :reporter and reported_ms > :since")
 
 
 async def add(tx: Tx, report: Report) -> None:

@@ -83,9 +83,7 @@ _NEXT = sql(
     "select event_no from room_state where room_no = :room_no and type = :type"
     " and state_key = :state_key and from_seq > :seq order by from_seq limit 1"
 )
-_SET_PREVIOUS = sql(
-    "update events set unsigned_json = :previous where event_no = :event_no"
-)
+_SET_PREVIOUS = sql("update events set unsigned_json = :previous where event_no = :event_no")
 _ADD_GROUP = sql(
     "insert into state_groups (group_no, room_no, prev, chain)"
     " values (:group_no, :room_no, :prev, :chain)"
@@ -126,9 +124,7 @@ async def current_events(snap: Snap, room_no: int, *, members: bool = True) -> l
     return [Stored(*row) for row in rows]
 
 
-async def current_event(
-    snap: Snap, room_no: int, event_type: str, state_key: str
-) -> Stored | None:
+async def current_event(snap: Snap, room_no: int, event_type: str, state_key: str) -> Stored | None:
     """One event of the current state."""
     row = await snap.one(_NOW_ONE, room_no=room_no, type=event_type, state_key=state_key)
     return Stored(*row) if row else None
@@ -148,9 +144,7 @@ async def member_events(snap: Snap, room_no: int, user_ids: Iterable[str]) -> li
     return [Stored(*row) for row in rows]
 
 
-async def members_at(
-    snap: Snap, room_no: int, seq: int, user_ids: Iterable[str]
-) -> list[Stored]:
+async def members_at(snap: Snap, room_no: int, seq: int, user_ids: Iterable[str]) -> list[Stored]:
     """Member events of some users just after a place in the timeline."""
     rows = await snap.all(_MEMBERS_AT, room_no=room_no, seq=seq, state_keys=list(user_ids))
     return [Stored(*row) for row in rows]
@@ -195,9 +189,7 @@ async def set_state(
     """Makes an event the current one of its key, from its place on."""
     if replaces:
         await tx.run(_CLOSE, room_no=room_no, type=key[0], state_key=key[1], seq=seq)
-    tx.at_end(
-        _OPEN, room_no=room_no, type=key[0], state_key=key[1], seq=seq, event_no=event_no
-    )
+    tx.at_end(_OPEN, room_no=room_no, type=key[0], state_key=key[1], seq=seq, event_no=event_no)
 
 
 async def add_group(
