@@ -85,9 +85,10 @@ _ROOMS = sql(
     " and membership = 'join'"
 )
 _CANDIDATES = sql(
-    "select m.user_no, u.user_id, m.name, m.read_seq from members m"
-    " join users u on u.user_no = m.user_no"
-    " where m.room_no = :room_no and m.pushed = 1 and m.membership = 'join'"
+    "select p.user_no, u.user_id, m.name, m.read_seq from members p"  # p: the index alone
+    " join members m on m.room_no = p.room_no and m.user_no = p.user_no"
+    " join users u on u.user_no = p.user_no"
+    " where p.room_no = :room_no and p.pushed = 1 and p.membership = 'join'"
 )
 _WITH_PUSHERS = sql(
     "select distinct account_no from pushers where account_no {in_ints:accounts} and kind = 'http'"

@@ -73,7 +73,8 @@ create table members (
 ) {without_rowid};
 create index members_of_user on members (user_no, membership, room_no);
 create index members_changes on members (user_no, pos);
-create index members_rules on members (room_no) where own_rules = 1;
+-- it holds all that is asked: else SQLite takes the primary key and looks at every member
+create index members_rules on members (room_no, own_rules, membership) where own_rules = 1;
 
 create table receipts (
     room_no BIGINT not null, user_no BIGINT not null, type TEXT not null,

@@ -1,6 +1,7 @@
 -- Push: who is to be waked, what waits for which pusher, and the wake-ups that phones fetch here.
 alter table members add column pushed BIGINT not null default 0;  -- 1: may have pushers
-create index members_pushed on members (room_no) where pushed = 1;
+-- it holds all that is asked: else SQLite takes the primary key and looks at every member
+create index members_pushed on members (room_no, pushed, membership) where pushed = 1;
 update members set pushed = 1 where user_no in (select account_no from pushers);
 
 alter table pushers add column due_ms BIGINT;  -- when it is tried next; null: nothing waits
