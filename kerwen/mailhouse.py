@@ -19,6 +19,7 @@ from kerwen.mail.actions.fetch import Fetch
 from kerwen.mail.actions.mailboxes import Mailboxes
 from kerwen.mail.actions.records import Records
 from kerwen.mail.actions.release import Release
+from kerwen.mail.actions.search import Search
 from kerwen.mail.actions.store_flags import StoreFlags
 from kerwen.mail.actions.unlock import OpenVaults
 from kerwen.mail.actions.views import Views
@@ -49,6 +50,7 @@ class MailHouse:
     compact: Compact
     records: Records
     fetch: Fetch
+    search: Search
     views: Views
     watches: MailWatches
     at_stop: list[Callable[[], None]] = field(default_factory=list)
@@ -98,6 +100,7 @@ def build_mail(
         compact,
         records,
         Fetch(records),
+        Search(db, records, tags, clock),
         views,
         watches,
         [watches.stop],

@@ -20,6 +20,7 @@ from kerwen.mail.actions import sealing
 from kerwen.mail.actions.append import Item
 from kerwen.mail.actions.deliver import Recipient
 from kerwen.mail.actions.store_flags import How, Wanted
+from kerwen.mail.match import And, Body, Flagged, Header, Text
 from kerwen.mail.store.record import FieldNames
 from kerwen.mail.store.segment import Flag
 from kerwen.mail.store.uid_ranges import EVERY
@@ -178,12 +179,43 @@ async def listing(house: House) -> None:
     )
 
 
+async def searching(house: House) -> None:
+    """Searches over 10,000, cold and warm."""
+    await fill(house)
+    mail = house.mail
+    box = await mail.mailboxes.find(1, "Big")
+
+    async def all_of() -> None:
+        view = await mail.views.current(1, box.mailbox_no)
+        for key in (
+            Header(b"subject", "ref-001431"),
+            Header(b"subject", "договор"),
+            Header(b"from", "ivan"),
+            Body("kwuniq001995"),
+            Text("marker-small-07"),
+            And((Flagged("\\Flagged", False), Flagged("\\Deleted", False))),
+        ):
+            with await house.open(1) as lease:
+                read = partial(mail.search.run, lease.unlocked, view, key)
+                hits = len(await read())
+            with await house.open(1) as lease:
+                read = partial(mail.search.run, lease.unlocked, view, key)
+                await timed(f"{str(key)[:36]} {hits} cold", 1, read)
+                await timed(f"{str(key)[:36]} warm", 1, read)
+
+    await all_of()
+    with await house.open(1) as lease:
+        await timed("compact", 1, lambda: mail.compact.run(1, lease.unlocked))
+    await all_of()
+    print(f"disk of all: {disk(house.folder)}")
+
+
 TB = (
     b"From To Cc Bcc Subject Date Message-ID Priority X-Priority References Newsgroups"
     b" In-Reply-To Content-Type Reply-To"
 ).split()
 
-WHAT = {"deliver": deliveries, "listing": listing}
+WHAT = {"deliver": deliveries, "listing": listing, "search": searching}
 
 
 async def main(names: list[str]) -> None:

@@ -158,7 +158,7 @@ def test_words_of_a_page_find_what_single_records_hold() -> None:
         asked = query(text)
         found = words.may_hold(asked)
         assert found == {n for n, body in enumerate(bodies) if may_hold(body, asked)}, text
-    assert page.records_of(page.find_of(records), words, 5) == records
+    assert page.records_of(page.find_of(records, [None] * 5), words, 5) == records
 
 
 def test_lines_with() -> None:

@@ -13,7 +13,7 @@ from kerwen.base.errors import Reason, Refused
 from kerwen.mail.store import mailboxes as store
 from kerwen.storage.database import Tx
 
-_KEYWORD: Final = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z^_`a-z|~]+")
+_KEYWORD: Final = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 
 
 async def bits(tx: Tx, account_no: int, names: Iterable[str], *, add: bool = True) -> int:

@@ -25,6 +25,22 @@ _CARDS_BETWEEN = sql(
     "select message_no, card from mail_loose where account_no = :account_no"
     " and message_no >= :first and message_no <= :last order by message_no"
 )
+_LOOSE_BETWEEN = sql(
+    "select message_no, card, word from mail_loose where account_no = :account_no"
+    " and message_no >= :first and message_no <= :last order by message_no"
+)
+_LOOSE = sql(
+    "insert into mail_loose (message_no, account_no, copies, blob, length, card, word, body)"
+    " values (:message_no, :account_no, :copies, :blob, :length, :card, :word, :body)"
+)
+_CARDS = sql(
+    "select message_no, card from mail_loose"
+    " where message_no {in_ints:nos} and account_no = :account_no"
+)
+_CARDS_BETWEEN = sql(
+    "select message_no, card from mail_loose where account_no = :account_no"
+    " and message_no >= :first and message_no <= :last order by message_no"
+)
 _WORDS = sql(
     "select message_no, word from mail_loose where account_no = :account_no"
     " and message_no >= :first and message_no <= :last order by message_no"
@@ -60,6 +76,10 @@ _PAGES_LOCKED = sql(
     "select page_no, held, live, places, copies from mail_pages where account_no = :account_no"
     " and last_no >= :first and first_no <= :last order by first_no, page_no {for_update}"
 )
+_PAGE_NUMBERS = sql(
+    "select page_no from mail_pages where account_no = :account_no and last_no >= :first"
+    " and first_no <= :last order by first_no, page_no"
+)
 _PAGE_SIZES = sql(
     "select page_no, held, live from mail_pages where account_no = :account_no"
     " order by first_no, page_no"
@@ -82,10 +102,6 @@ _USE_BLOB = sql("update mail_blobs set used = used - :less where blob = :blob re
 _DROP_BLOBS = sql("delete from mail_blobs where blob {in_texts:blobs}")
 _NAMED = sql("select blob from mail_blobs where blob {in_texts:blobs}")
 _BLOBS = sql("select blob from mail_blobs where account_no = :account_no limit :most")
-_HAS_LOOSE = sql(
-    "select 1 from mail_loose where account_no = :account_no and message_no >= :first"
-    " and message_no <= :last limit 1"
-)
 
 
 class Body(msgspec.Struct, frozen=True, gc=False):
@@ -136,16 +152,12 @@ async def cards(snap: Snap, account_no: int, nos: Sequence[int]) -> list[tuple[i
     return [(row[0], row[1]) for row in rows]
 
 
-async def words(snap: Snap, account_no: int, first: int, last: int) -> list[tuple[int, bytes]]:
-    """Sealed search records of the loose messages between two numbers."""
-    rows = await snap.all(_WORDS, account_no=account_no, first=first, last=last)
-    return [(row[0], row[1]) for row in rows]
-
-
-async def has_loose(snap: Snap, account_no: int, first: int, last: int) -> bool:
-    """Whether any loose message lies between two numbers."""
-    found = await snap.one(_HAS_LOOSE, account_no=account_no, first=first, last=last)
-    return found is not None
+async def loose_between(
+    snap: Snap, account_no: int, first: int, last: int
+) -> list[tuple[int, bytes, bytes]]:
+    """Sealed cards and search records of the loose messages between two numbers."""
+    rows = await snap.all(_LOOSE_BETWEEN, account_no=account_no, first=first, last=last)
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 async def loose(snap: Snap, account_no: int, most: int) -> list[Loose]:
@@ -267,6 +279,12 @@ async def some_pages(snap: Snap, account_no: int, page_nos: Iterable[int]) -> li
     """Pages by their numbers; those that are gone are not in it."""
     rows = await snap.all(_SOME_PAGES, account_no=account_no, pages=list(page_nos))
     return [_page(row) for row in rows]
+
+
+async def page_numbers(snap: Snap, account_no: int, first: int, last: int) -> list[int]:
+    """Only the numbers of the pages that may hold messages between two numbers."""
+    rows = await snap.all(_PAGE_NUMBERS, account_no=account_no, first=first, last=last)
+    return [row[0] for row in rows]
 
 
 async def page_sizes(snap: Snap, account_no: int) -> list[tuple[int, int, int]]:

@@ -110,7 +110,8 @@ _PLACES: Final = msgspec.msgpack.Decoder(tuple[bytes, list[str], bytes, bytes, b
 
 
 class Find(msgspec.Struct, array_like=True, gc=False):
-    """The folded field texts of a page's messages, a line each, and whether words were cut."""
+    """The folded field texts of a page's messages, a line each; what was cut of them (a byte of
+    CUT and LONG bits); the days that their Date fields name."""
 
     subject: bytes
     sender: bytes
@@ -118,12 +119,23 @@ class Find(msgspec.Struct, array_like=True, gc=False):
     cc: bytes
     bcc: bytes
     cut: bytes
+    days: bytes
 
     def slots(self, field: str, needle: bytes) -> set[int]:
         """The slots whose field holds a folded text."""
         return set(lines_with(getattr(self, field), needle))
 
+    def sent_days(self) -> list[int | None]:
+        """The day of each Date field, since 1970."""
+        return [None if day == _NO_DAY else day for day in unpack("q", self.days)]
 
+
+CUT: Final = 1
+"""Bit of `Find.cut`: not all words of the body are in the record."""
+LONG: Final = {name: 2 << at for at, name in enumerate(("subject", "sender", "to", "cc", "bcc"))}
+"""Bits of `Find.cut`: the line of this field may have been cut."""
+LINE_LONG: Final = 2_000
+_NO_DAY: Final = -(1 << 62)
 _FIND: Final = msgspec.msgpack.Decoder(Find)
 
 
@@ -219,7 +231,7 @@ def bodies_of(words: Words, held: int) -> list[str]:
     return ["\n" + "\n".join(found) + "\n" if found else "" for found in each]
 
 
-def find_of(records: Sequence[Record]) -> Find:
+def find_of(records: Sequence[Record], days: Sequence[int | None]) -> Find:
     """The field texts of a page's messages."""
 
     def column(name: str) -> bytes:
@@ -231,8 +243,18 @@ def find_of(records: Sequence[Record]) -> Find:
         column("to"),
         column("cc"),
         column("bcc"),
-        bytes(one.cut for one in records),
+        bytes(cut_of(one) for one in records),
+        pack("q", [_NO_DAY if day is None else day for day in days]),
     )
+
+
+def cut_of(one: Record) -> int:
+    """What was cut of a record."""
+    bits = CUT if one.cut else 0
+    for name, bit in LONG.items():
+        if len(getattr(one, name)) >= LINE_LONG:
+            bits |= bit
+    return bits
 
 
 def records_of(found: Find, words: Words, held: int) -> list[Record]:
@@ -250,7 +272,7 @@ def records_of(found: Find, words: Words, held: int) -> list[Record]:
             cc[slot],
             bcc[slot],
             bodies[slot],
-            bool(found.cut[slot]),
+            bool(found.cut[slot] & CUT),
         )
         for slot in range(held)
     ]
@@ -267,7 +289,7 @@ def encode(
         LIST: record.PLAIN + record.encode([row[0] for row in rows]),
         HEAD: record.PLAIN + record.encode([row[1] for row in rows]),
         MORE: record.pressed_always(record.encode([row[2] for row in rows])),
-        FIND: record.PLAIN + record.encode(find_of(records)),
+        FIND: record.PLAIN + record.encode(find_of(records, [row[2].sent_day for row in rows])),
         WORD: record.pressed_always(record.encode(words_of(records))),
     }
 
