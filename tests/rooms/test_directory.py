@@ -487,6 +487,33 @@ async def check_old(ayna: Person, batyr: Person, room: str, following: str) -> N
     await batyr.refused(403, "M_FORBIDDEN", "PUT", *path, body={"body": "x"})
 
 
+async def test_settings_go_along(house: House) -> None:
+    ayna, batyr = await house.people("ayna", "batyr")
+    room = await ayna.create_room(preset="public_chat")
+    await batyr.join(room)
+    tags = ("user", batyr.id, "rooms")
+    await batyr.must("PUT", *tags, room, "tags", "m.favourite", body={"order": 0.5})
+    rule = ("pushrules", "global", "room")
+    for person in (ayna, batyr):
+        await person.must("PUT", *rule, room, body={"actions": []})
+    made = await ayna.must("POST", "rooms", room, "upgrade", body={"new_version": "12"})
+    following = made["replacement_room"]
+    assert (await ayna.must("GET", *rule, following))["actions"] == []
+    since = await batyr.now()
+    await batyr.join(following)
+    found = await batyr.must("GET", *tags, following, "tags")
+    assert found == {"tags": {"m.favourite": {"order": 0.5}}}
+    assert (await batyr.must("GET", *rule, following))["actions"] == []
+    block = (await batyr.sync(since))["rooms"]["join"][following]
+    assert [e["type"] for e in block["account_data"]["events"]] == ["m.tag"]
+    # what was set in the new room stays
+    await batyr.must("PUT", *tags, following, "tags", "m.lowpriority", body={})
+    await batyr.leave(following)
+    await batyr.join(following)
+    found = await batyr.must("GET", *tags, following, "tags")
+    assert set(found["tags"]) == {"m.favourite", "m.lowpriority"}
+
+
 async def test_private_rooms_stay_private(house: House) -> None:
     ayna, batyr = await house.people("ayna", "batyr")
     first = {"type": "m.room.join_rules", "content": {"join_rule": "knock_restricted"}}

@@ -290,6 +290,10 @@ async def test_strangers_can_be_banned(house: House) -> None:
         await ayna.must("POST", "rooms", room, "ban", body=body)
         assert (await ayna.state(room, "m.room.member", stranger))["membership"] == "ban"
         await ayna.must("POST", "rooms", room, "unban", body=body)
+    ghost = {"user_id": f"@nobody:{DOMAIN}"}
+    await ayna.refused(404, "M_NOT_FOUND", "POST", "rooms", room, "invite", body=ghost)
+    body = {"invite": [ghost["user_id"]]}
+    await ayna.refused(400, "M_INVALID_PARAM", "POST", "createRoom", body=body)
 
 
 async def test_joining_twice_says_nothing_new(house: House) -> None:

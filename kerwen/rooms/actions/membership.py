@@ -8,8 +8,10 @@ import msgspec
 
 from kerwen.accounts import account_data_store as account_data
 from kerwen.accounts import profile_store
+from kerwen.accounts.store import accounts
 from kerwen.base.errors import Reason, Refused
 from kerwen.rooms.actions.append import Append, Draft, RoomWriter
+from kerwen.rooms.actions.carry_over import carry_over
 from kerwen.rooms.auth import CREATE, POWER_LEVELS
 from kerwen.rooms.event import Event, server_of
 from kerwen.rooms.power import PowerLevels, creators_of
@@ -84,6 +86,11 @@ class Membership:
             if now is None or now.membership != "invite":
                 await self._authorize_restricted(room, user_id, user_no, content)
             await room.add(_member(who, user_id, content))
+            create = await room.view.state_event(room.tx, *CREATE)
+        predecessor = create.content.get("predecessor") if create is not None else None
+        old_id = predecessor.get("room_id") if isinstance(predecessor, dict) else None
+        if isinstance(old_id, str):
+            await carry_over(self._append.db, user_no, old_id, room_id)
 
     async def leave(self, who: tuple[str, int], room_id: str, reason: str | None) -> None:
         """Leaves a room, declines an invite, takes a knock back (CS #leaving-rooms)."""
@@ -258,7 +265,10 @@ class _InviteConfig(msgspec.Struct):
 
 
 async def check_invitable(snap: Snap, user_no: int) -> None:
-    """Refuses (`INVITE_BLOCKED`) to invite somebody who wants no invites."""
+    """Refuses to invite who is not here (`NOT_FOUND`) or wants no invites (`INVITE_BLOCKED`)."""
+    account = await accounts.by_no(snap, user_no)
+    if account is None or account.deactivated_ms:
+        raise Refused(Reason.NOT_FOUND, "There is no such user")
     if await blocks_invites(snap, user_no):
         raise Refused(Reason.INVITE_BLOCKED, "They accept no invites")
 

@@ -14,6 +14,7 @@ import msgspec
 
 from kerwen.base.errors import Reason, Refused
 from kerwen.rooms.actions.append import Append, Draft, RoomWriter
+from kerwen.rooms.actions.carry_over import carry_over
 from kerwen.rooms.actions.create_room import CreateRoom, InitialState, Wish
 from kerwen.rooms.auth import POWER_LEVELS
 from kerwen.rooms.event import Event
@@ -73,6 +74,7 @@ class UpgradeRoom:
         new_id = await self._create(who, wish, _strong_enough(final, version, who[0]))
         await self._finish_new(who, new_id, old, final)
         await self._close_old(who, room_id, new_id)
+        await carry_over(self._append.db, who[1], room_id, new_id)
         return new_id
 
     async def _look(self, who: tuple[str, int], room_id: str, version: RoomVersion) -> _Old:
