@@ -35,7 +35,7 @@ LONG = os.environ.get("KERWEN_LONG") == "1"
 REQUESTS_MIN = 10_000
 REQUESTS = 10**9 if LONG else 16_000  # of about twice as many; the seed chooses
 WARMING = 2_000
-GROWTH_MAX = 20 * 2**20
+GROWTH_MAX = (40 if LONG else 20) * 2**20
 _PASSWORD = "a-password-for-the-proofs"
 
 
