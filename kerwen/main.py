@@ -8,7 +8,9 @@ import gc
 import logging
 import os
 import resource
+import secrets
 import signal
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +19,19 @@ from typing import Any, Final
 
 import uvloop
 
+from kerwen import maildoors
 from kerwen.api import replies, routes
 from kerwen.api.account_deeds import AccountDeeds
 from kerwen.api.admin_socket import AdminSocket, Deed
+from kerwen.api.client.accounts import Accounts
 from kerwen.api.health import Health
-from kerwen.api.http import App
+from kerwen.api.http import App, Cost
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
-from kerwen.base.config import SERVED_KINDS, BadConfig, Config, Listen, recorded_domain
+from kerwen.base.clock import now_ms
+from kerwen.base.config import CHAT_KINDS, BadConfig, Config, Listen, recorded_domain
 from kerwen.base.memory import reuse_buffers
 from kerwen.base.metrics import Metrics, Number, Value
+from kerwen.mailhouse import build_mail
 from kerwen.media.actions.quota import Quota
 from kerwen.media.rules import MediaRules
 from kerwen.messenger import build_messenger
@@ -37,6 +43,7 @@ from kerwen.storage.blobs_files import FileBlobs
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
 from kerwen.storage.open_database import open_database
+from kerwen.vault.store import Vaults
 
 log = logging.getLogger("kerwen.main")
 
@@ -58,6 +65,10 @@ class House:
     factories: dict[str, Factory]
     deeds: dict[str, Deed] = field(default_factory=dict)
     """What `kerwen account` and its like may ask for, by the words of the command line."""
+    take_tls: list[Callable[[ssl.SSLContext | None], None]] = field(default_factory=list)
+    """Told what STARTTLS is served with, before the listeners open."""
+    stop_doors: list[Callable[[float], Awaitable[None]]] = field(default_factory=list)
+    """Each lets what runs behind a door end, for so many seconds, and cuts the rest."""
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     """Called when the server begins to stop: whoever parks requests answers them."""
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -78,7 +89,8 @@ async def build(config: Config) -> House:
     metrics = Metrics()
     feed = Feed()
     database = await open_database(config.database or config.data_path / "kerwen.db", feed)
-    messenger = build_messenger(config, database, feed, open_blobs(config))
+    blobs = open_blobs(config)
+    messenger = build_messenger(config, database, feed, blobs)
     limiter = TokenBuckets(PUBLIC_RATES if config.limits_rates else {})
 
     house: House
@@ -93,16 +105,41 @@ async def build(config: Config) -> House:
         metrics=metrics,
         http=http,
         listeners=Listeners(),
-        factories=dict.fromkeys(SERVED_KINDS, http.protocol),
+        factories=dict.fromkeys(CHAT_KINDS, http.protocol),
     )
     quota = Quota(database, MediaRules())
     house.deeds["ping"] = _pong
     house.deeds.update(AccountDeeds(config.server_name, messenger.accounts, quota).deeds())
+    if config.mail == "on":
+        _add_mail(house, blobs, messenger.accounts, limiter)
     house.at_stop += messenger.at_stop
     house.workers += messenger.workers
     house.at_end += messenger.at_end
     metrics.add(*_numbers(house))
     return house
+
+
+def _add_mail(house: House, blobs: Blobs, accounts: Accounts, limiter: TokenBuckets) -> None:
+    """Builds the mail half, and opens its doors."""
+    config, db, feed = house.config, house.database, house.feed
+    mail = build_mail(config, db, feed, blobs, Vaults(secrets.token_bytes, now_ms))
+    sign_in = maildoors.build_sign_in(config, db, feed, mail, accounts)
+
+    def spend(address: str) -> None:
+        limiter.spend(Cost.LOGIN, 0, address)
+
+    imap = maildoors.build_imap(config, db, mail, sign_in, spend)
+    house.factories["imap"] = imap.imap
+    house.factories["imaps"] = imap.imaps
+    house.take_tls.append(imap.take_tls)
+    house.stop_doors.append(imap.stop)
+    house.at_stop += mail.at_stop
+    house.workers += mail.workers
+    house.at_end += mail.at_end
+    house.metrics.add(
+        Number("imap_connections", "gauge", "IMAP connections", lambda: len(imap.connections)),
+        Number("imap_running", "gauge", "IMAP connections at work", lambda: len(imap.tasks)),
+    )
 
 
 def open_blobs(config: Config) -> Blobs:
@@ -158,7 +195,10 @@ async def _serve(config: Config, told: Callable[[House], None]) -> None:
     try:
         wanted = tuple(w for w in config.listeners() if w.kind in house.factories)
         house.http.start()
-        await house.listeners.start(wanted, house.factories, _server_tls(config, wanted))
+        context = _server_tls(config, wanted)
+        for take in house.take_tls:
+            take(context)
+        await house.listeners.start(wanted, house.factories, context)
         await door.start()
         workers = [loop.create_task(_work(worker)) for worker in house.workers]
         _settle_memory()
@@ -195,7 +235,8 @@ async def _stop(house: House, workers: list[asyncio.Task[None]]) -> None:
     house.http.stopping = True
     for deed in house.at_stop:
         deed()
-    await house.http.stop(STOP_PATIENCE_S)
+    stops = [house.http.stop, *house.stop_doors]
+    await asyncio.gather(*(stop(STOP_PATIENCE_S) for stop in stops))
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)

@@ -11,6 +11,7 @@ from typing import Final
 from kerwen.imap.protocol import mailbox_names
 from kerwen.imap.protocol.commands import StatusItem
 from kerwen.imap.protocol.sequence import PartialRange, encode
+from kerwen.mail import threads
 from kerwen.mail.threads import Node
 
 CRLF: Final = b"\r\n"
@@ -257,29 +258,7 @@ def partial_result(asked: PartialRange, numbers: bytes) -> bytes:
     return b"PARTIAL (%b %b)" % (asked.text, numbers or b"NIL")
 
 
-def thread(nodes: Iterable[Node]) -> bytes:
-    """THREAD (RFC 5256 §4). Written with a stack: threads may be deep."""
-    found: list[bytes] = []
-    for node in nodes:
-        _thread(node, found)
-    return b"* THREAD" + (b" " + b"".join(found) if found else b"") + CRLF
-
-
-def _thread(root: Node, found: list[bytes]) -> None:
-    """One thread: `(2 3 (4 5)(6))`; an empty place has only its children."""
-    stack: list[Node | bytes] = [b")", root, b"("]
-    space = b""
-    while stack:
-        node = stack.pop()
-        if isinstance(node, bytes):
-            found.append(node if node == b")" or not space else space + node)
-            space = b""
-            continue
-        if node.number is not None:
-            found.append(b"%b%d" % (space, node.number))
-        space = b" " if node.number is not None else b""
-        if len(node.children) == 1:
-            stack.append(node.children[0])
-        else:
-            for child in reversed(node.children):
-                stack += (b")", child, b"(")
+def thread(nodes: Sequence[Node]) -> bytes:
+    """THREAD (RFC 5256 §4)."""
+    found = threads.render(nodes)
+    return b"* THREAD %b\r\n" % found if found else b"* THREAD\r\n"

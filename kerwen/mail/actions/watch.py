@@ -12,7 +12,7 @@ committed rows up to a head misses nothing below it (feed.md §8).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from kerwen.storage.database import Change, Kind
@@ -22,12 +22,13 @@ from kerwen.storage.feed import Feed
 class MailWatch:
     """One session's look at one account. `head`: the greatest MODSEQ that it was told of."""
 
-    __slots__ = ("_of", "_waiters", "account_no", "head", "stopped")
+    __slots__ = ("_of", "_waiters", "account_no", "call", "head", "stopped")
 
     def __init__(self, of: MailWatches, account_no: int) -> None:
         self._of = of
         self._waiters: list[asyncio.Future[None]] = []
         self.account_no = account_no
+        self.call: Callable[[], None] | None = None  # called at each wake: costs no task
         self.head = 0
         self.stopped = False
 
@@ -56,6 +57,8 @@ class MailWatch:
 
     def wake(self) -> None:
         """Ends all waiting."""
+        if self.call is not None:
+            self.call()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

@@ -1,0 +1,290 @@
+"""Signs in to mail: proves who asks, and opens the vault for as long as the session lasts.
+
+By password, app password or access token. Sessions of one account share the open vault; while it
+is open, the same password proves itself again by a keyed hash in memory instead of Argon2id (mail
+programs open several connections at once). The hash's key never leaves the process.
+"""
+
+# design.md §5
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from kerwen.accounts.address import localpart_named
+from kerwen.accounts.password import PasswordKeys, prepared
+from kerwen.accounts.store import accounts, tokens
+from kerwen.accounts.store.accounts import Account
+from kerwen.accounts.tokens import slot_key
+from kerwen.base import limits
+from kerwen.base.clock import Clock, now_ms
+from kerwen.base.errors import Reason, Refused
+from kerwen.mail.actions.unlock import Lease, OpenVaults, Unlocked
+from kerwen.storage.database import Change, Database, Kind, Snap
+from kerwen.storage.feed import Feed
+from kerwen.vault.slots import SlotKind
+from kerwen.vault.store import Secret, Vaults
+
+_USED_STEP_MS: Final = 3_600_000  # an app password's last use is written down this often
+
+
+class ProvePassword(Protocol):
+    """The check of an account's password."""
+
+    async def password(self, localpart: str | None, password: str) -> tuple[Account, PasswordKeys]:
+        """`Refused(WRONG_PASSWORD)`, ACCOUNT_LOCKED."""
+
+
+class AppEntry(Protocol):
+    """Whose an app password is."""
+
+    @property
+    def account(self) -> Account:
+        """The account."""
+
+    @property
+    def secret(self) -> Secret:
+        """What opens the vault."""
+
+
+class CheckAppPassword(Protocol):
+    """The check of app passwords."""
+
+    async def check(self, localpart: str, password: str) -> AppEntry | None:
+        """None where this is no app password of theirs."""
+
+
+class TokenCaller(Protocol):
+    """Whose an access token is."""
+
+    @property
+    def account_no(self) -> int:
+        """Its account."""
+
+    @property
+    def token_no(self) -> int:
+        """Its number."""
+
+    @property
+    def locked(self) -> bool:
+        """Whether the account is locked."""
+
+
+class Tokens(Protocol):
+    """The check of access tokens."""
+
+    async def caller(self, token: str) -> TokenCaller:
+        """`Refused(UNKNOWN_TOKEN)`, EXPIRED_TOKEN."""
+
+
+class SignedIn:
+    """Somebody who signed in; `close` when the session ends. `ended`: it may not go on."""
+
+    __slots__ = ("_owner", "account_no", "lease", "localpart", "on_end", "salt", "secret")
+
+    def __init__(
+        self, owner: SignIn, account: Account, lease: Lease, secret: tuple[str, str], salt: bytes
+    ) -> None:
+        self._owner = owner
+        self.account_no = account.account_no
+        self.localpart = account.localpart
+        self.lease = lease
+        self.secret = secret
+        self.salt = salt  # of the password that was shown; a changed one has another
+        self.on_end: Callable[[], None] | None = None
+
+    @property
+    def unlocked(self) -> Unlocked:
+        """The open vault."""
+        return self.lease.unlocked
+
+    def close(self) -> None:
+        """The session ends; the last one closes the vault."""
+        self._owner.signed_out(self)
+        self.lease.close()
+
+
+class SignIn:
+    """Makes and watches over sessions of mail."""
+
+    def __init__(
+        self,
+        db: Database,
+        feed: Feed,
+        domain: str,
+        prove: ProvePassword,
+        apps: CheckAppPassword,
+        access: Tokens,
+        vaults: Vaults,
+        open_vaults: OpenVaults,
+        clock: Clock = now_ms,
+    ) -> None:
+        self._db = db
+        self._domain = domain
+        self._prove = prove
+        self._apps = apps
+        self._access = access
+        self._vaults = vaults
+        self._open = open_vaults
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._proved: dict[int, dict[bytes, SignedIn]] = {}
+        self._sessions: dict[int, set[SignedIn]] = {}
+        self._used: dict[str, int] = {}
+        self._doubted: set[int] = set()  # accounts in which something changed
+        self.doubt: Callable[[], None] | None = None  # told when `check_doubted` has work
+        feed.follow(self._follow)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sessions.values()))
+
+    async def by_password(self, name: str, password: str) -> SignedIn:
+        """By name or address, and password or app password. `Refused`: WRONG_PASSWORD,
+        ACCOUNT_LOCKED, LIMIT_EXCEEDED (too many sessions), VAULT_CLOSED."""
+        localpart = self.localpart_of(name)
+        known = await self._known(localpart, password) if localpart is not None else None
+        if known is not None:
+            return known
+        entry = await self._apps.check(localpart, password) if localpart is not None else None
+        if entry is not None:
+            account, secret, salt = entry.account, entry.secret, b""
+            if account.locked:
+                raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")
+            await self._note_use(secret[1])
+        else:
+            account, keys = await self._prove.password(localpart, password)
+            secret, salt = (SlotKind.PASSWORD, "", keys.slot), await self._salt(account.account_no)
+        signed = await self._enter(account, secret, salt)
+        mac = self._mac(account.account_no, password)
+        self._proved.setdefault(account.account_no, {})[mac] = signed
+        return signed
+
+    async def by_token(self, name: str | None, token: str) -> SignedIn:
+        """By access token; a name that is not its owner's is refused."""
+        caller = await self._access.caller(token)
+        if caller.locked:
+            raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")
+        async with self._db.read() as snap:
+            account = await accounts.by_no(snap, caller.account_no)
+        named = self.localpart_of(name) if name else None
+        if account is None or not account.active or (name and named != account.localpart):
+            raise Refused(Reason.UNKNOWN_TOKEN, "This is not a token of this account")
+        secret: Secret = (SlotKind.TOKEN, str(caller.token_no), slot_key(token))
+        return await self._enter(account, secret, b"")
+
+    def localpart_of(self, name: str) -> str | None:
+        """The local part of `name`, `name@domain` or `@name:domain`; None: not one of ours."""
+        local, at, domain = name.rpartition("@")
+        if at and local:
+            if domain.lower() != self._domain.partition(":")[0].lower():
+                return None
+            name = local
+        return localpart_named(name, self._domain)
+
+    async def _enter(self, account: Account, secret: Secret, salt: bytes) -> SignedIn:
+        lease = await self._open.open(account.account_no, *secret)
+        return self._begin(account, lease, (str(secret[0]), secret[1]), salt)
+
+    def _begin(
+        self, account: Account, lease: Lease, secret: tuple[str, str], salt: bytes
+    ) -> SignedIn:
+        others = self._sessions.setdefault(account.account_no, set())
+        if len(others) >= limits.IMAP_CONNECTIONS_PER_ACCOUNT:
+            lease.close()
+            raise Refused(Reason.LIMIT_EXCEEDED, "Too many sessions of this account")
+        signed = SignedIn(self, account, lease, secret, salt)
+        others.add(signed)
+        return signed
+
+    def signed_out(self, signed: SignedIn) -> None:
+        """A session ended."""
+        others = self._sessions.get(signed.account_no)
+        if others is None or signed not in others:
+            return
+        others.discard(signed)
+        proved = self._proved.get(signed.account_no, {})
+        for mac in [mac for mac, one in proved.items() if one is signed]:
+            heir = next((o for o in others if o.secret == signed.secret), None)
+            if heir is None or heir.salt != signed.salt:
+                del proved[mac]
+            else:
+                proved[mac] = heir
+        if not others:
+            del self._sessions[signed.account_no]
+            self._proved.pop(signed.account_no, None)
+
+    # --- the same password again
+
+    def _mac(self, account_no: int, password: str) -> bytes:
+        said = prepared(password).encode(errors="surrogatepass")
+        return hmac.digest(self._key, b"%d\0%b" % (account_no, said), hashlib.sha256)
+
+    async def _known(self, localpart: str, password: str) -> SignedIn | None:
+        """A session like one that is open already; None where nothing proves it."""
+        if not self._proved or len(password) > limits.PASSWORD_MAX:
+            return None
+        async with self._db.read(single=True) as snap:
+            account = await accounts.by_localpart(snap, localpart)
+        if account is None or account.locked or not account.active:
+            return None
+        found = self._proved.get(account.account_no, {}).get(
+            self._mac(account.account_no, password)
+        )
+        if found is None:
+            return None
+        return self._begin(account, found.lease.share(), found.secret, found.salt)
+
+    async def _salt(self, account_no: int) -> bytes:
+        async with self._db.read(single=True) as snap:
+            kept = await accounts.password(snap, account_no)
+        return kept.salt if kept is not None else b""
+
+    async def _note_use(self, ref: str) -> None:
+        now = self._clock()
+        if now - self._used.get(ref, 0) < _USED_STEP_MS:
+            return
+        if len(self._used) > 10_000:
+            self._used.clear()
+        self._used[ref] = now
+        async with self._db.write() as tx:
+            await tokens.use_app_password(tx, int(ref), now)
+
+    # --- accounts change
+
+    def _follow(self, pos: int, changes: Sequence[Change]) -> None:
+        for kind, account_no, _ in changes:
+            if kind == Kind.ACCOUNT and account_no in self._sessions:
+                self._proved.pop(account_no, None)
+                self._doubted.add(account_no)
+        if self._doubted and self.doubt is not None:
+            self.doubt()
+
+    async def check_doubted(self) -> None:
+        """Ends the sessions whose account was locked or closed, or whose password, app password
+        or token is no longer one."""
+        while self._doubted:
+            account_no = self._doubted.pop()
+            async with self._db.read() as snap:
+                ended = await self._ended(snap, account_no)
+            for signed in ended:
+                if signed.on_end is not None:
+                    signed.on_end()
+
+    async def _ended(self, snap: Snap, account_no: int) -> list[SignedIn]:
+        sessions = list(self._sessions.get(account_no, ()))
+        account = await accounts.by_no(snap, account_no)
+        if account is None or not account.active or account.locked:
+            return sessions
+        slots = set(await self._vaults.slots(snap, account_no))
+        kept = await accounts.password(snap, account_no)
+        salt = kept.salt if kept is not None else b""
+        return [
+            signed
+            for signed in sessions
+            if signed.secret not in slots
+            or (signed.secret[0] == SlotKind.PASSWORD and signed.salt != salt)
+        ]

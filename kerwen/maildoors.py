@@ -1,0 +1,83 @@
+"""Builds the doors of mail on its actions: read it to see what a door needs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from kerwen.api.client.accounts import Accounts
+from kerwen.base.clock import Clock, now_ms
+from kerwen.base.config import Config
+from kerwen.calls.turn import Turn
+from kerwen.imap.deeds import Deeds
+from kerwen.imap.server import ImapServer
+from kerwen.mail.actions.annotations import Annotations
+from kerwen.mail.actions.order import Order
+from kerwen.mail.actions.sign_in import SignIn
+from kerwen.mail.actions.usage import Usage
+from kerwen.mailhouse import MailHouse
+from kerwen.storage.database import Database
+from kerwen.storage.feed import Feed
+from kerwen.vault.store import Vaults
+
+
+def build_sign_in(
+    config: Config,
+    db: Database,
+    feed: Feed,
+    mail: MailHouse,
+    accounts: Accounts,
+    clock: Clock = now_ms,
+) -> SignIn:
+    """Who may come in by mail's doors; one for all of them."""
+    return SignIn(
+        db,
+        feed,
+        config.server_name,
+        accounts.prove,
+        accounts.app_passwords,
+        accounts.authenticate,
+        Vaults(secrets.token_bytes, clock),
+        mail.vaults,
+        clock,
+    )
+
+
+def build_imap(
+    config: Config,
+    db: Database,
+    mail: MailHouse,
+    sign_in: SignIn,
+    spend: Callable[[str], None],
+    clock: Clock = now_ms,
+) -> ImapServer:
+    """The IMAP door. `spend` counts a log-in from a network address."""
+    usage = Usage(db)
+    turn = Turn(config.turn_uris, config.turn_secret or "")
+
+    def server_metadata() -> dict[str, bytes]:
+        line = turn.line_for(clock())
+        return {"/shared/vendor/deltachat/turn": line.encode()} if line else {}
+
+    deeds = Deeds(
+        sign_in=sign_in,
+        mailboxes=mail.mailboxes,
+        views=mail.views,
+        records=mail.records,
+        fetch=mail.fetch,
+        store_flags=mail.store_flags,
+        copy=mail.copy,
+        expunge=mail.expunge,
+        append=mail.append,
+        search=mail.search,
+        order=Order(mail.records),
+        changes=mail.changes,
+        watches=mail.watches,
+        metadata=Annotations(db, clock),
+        email_ids=mail.tags.email_ids,
+        keywords=usage.keywords,
+        quota=usage.quota,
+        server_metadata=server_metadata,
+        spend=spend,
+    )
+    return ImapServer(deeds, plain=config.dev, slow_failures=config.limits_rates)
