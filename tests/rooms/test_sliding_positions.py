@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from kerwen.storage.sql import sql
-from tests.rooms.house import House, bodies, soon
+from tests.rooms.house import House, Person, bodies, soon
 from tests.rooms.sliding_client import (
     LAZILY,
     SlidingClient,
@@ -250,6 +252,47 @@ async def test_asking_again_ends_the_request_before(house: House) -> None:
     old = await soon(waiting)
     assert (old["pos"], old["rooms"]) == (pos, {})
     assert not (await client.sync(all_rooms(1)))["rooms"]  # the new position still stands
+
+
+async def test_a_client_that_goes_away_leaves_nothing_behind(house: House) -> None:
+    ayna = await house.person("ayna")
+    client = SlidingClient(ayna)
+    await client.sync(all_rooms())
+    waiting = asyncio.ensure_future(client.ask(all_rooms(), 30_000))
+    await parked(house)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    sliding = house.messenger.sliding_sync
+    watch = house.messenger.wake.get(await number(house, ayna))
+    assert watch is not None
+    assert (sliding.parked, watch.parked, watch.waiters) == (0, 0, [])
+    assert not sliding.connections.open(await device(house, ayna), "main").turns
+
+
+async def number(house: House, person: Person) -> int:
+    return (await house.messenger.accounts.authenticate.caller(person.token)).account_no
+
+
+async def device(house: House, person: Person) -> int:
+    return (await house.messenger.accounts.authenticate.caller(person.token)).device_no
+
+
+async def test_an_account_that_is_gone_from_memory_is_answered(house: House) -> None:
+    ayna, batyr = await house.people("ayna", "batyr")
+    room = await ayna.create_room(preset="public_chat")
+    await batyr.join(room)
+    client = SlidingClient(ayna)
+    await client.sync(all_rooms())
+    waiting = asyncio.ensure_future(client.sync(all_rooms(), 30_000))
+    await parked(house)
+    watch = house.messenger.wake.get(await number(house, ayna))
+    assert watch is not None
+    house.messenger.wake.close(watch)
+    assert (await soon(waiting))["rooms"] == {}
+    house.messenger.sliding_sync._shelves.sweep()
+    await batyr.say(room, "x")
+    assert bodies((await client.sync(all_rooms()))["rooms"][room]["timeline"]) == ["x"]
 
 
 async def test_stopping_answers_all(house: House) -> None:

@@ -161,6 +161,8 @@ class SlidingSync:
             watch.waiters.append(waiter)
             turn.waiter = waiter
             try:
+                if turn.over:  # the client asked again: this answer must not move anything
+                    return _nothing(asked)
                 upto = self._feed.settled
                 soft = self._typing.count
                 look = None
@@ -170,7 +172,7 @@ class SlidingSync:
                     if pos is not None and not look.news and not look.next.changed:
                         _note_calm(conn, pos.generation, asked, look)
                 left = deadline - loop.time()
-                ready = pos is None or (look is not None and look.news) or turn.over
+                ready = pos is None or (look is not None and look.news)
                 closed = self._wake.get(asked.user_no) is not watch  # nobody would wake us
                 if ready or left <= 0 or self._stopping or closed:
                     return await self._close(asked, conn, pos, base, look, turn, upto, soft)
@@ -213,9 +215,6 @@ class SlidingSync:
         upto: int,
         soft: int,
     ) -> bytes:
-        if turn.over:  # the client asked again: this answer must not move anything
-            same = (asked.pos or "").encode()
-            return b'{"pos":"%b","lists":{},"rooms":{},"extensions":{}}' % same
         generation = pos.generation if pos is not None else 0
         following = FeedToken(upto, 0, self._typing.origin, soft)
         rooms, more, lists = b"", list[bytes](), conn.lists
@@ -225,7 +224,7 @@ class SlidingSync:
             if look.next.changed or pos is None:
                 kept = await self.connections.keep(conn, generation, base, look.next.made(), turn)
                 if kept is None:
-                    return await self._close(asked, conn, pos, base, None, turn, upto, soft)
+                    return _nothing(asked)
                 generation = kept
             _note_calm(conn, generation, asked, look)
             conn.sent.told(Pos(generation, following), look.members)
@@ -245,6 +244,12 @@ class SlidingSync:
         lists = [part for part in found if part.startswith(b'"device_lists"')]
         rest = [part for part in found if not part.startswith(b'"device_lists"')]
         return [*rest, b'"e2ee":{%b}' % b",".join([*lists, counts])]
+
+
+def _nothing(asked: Asked) -> bytes:
+    """An answer that leaves the client where it is."""
+    pos = (asked.pos or "").encode()
+    return b'{"pos":"%b","lists":{},"rooms":{},"extensions":{}}' % pos
 
 
 def _note_calm(conn: Connection, generation: int, asked: Asked, look: Look) -> None:

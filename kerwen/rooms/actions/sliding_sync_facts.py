@@ -222,7 +222,10 @@ class RoomFacts:
             self._charge(facts, size)
 
     async def members(self, snap: Snap, facts: Facts, user_ids: Iterable[str]) -> list[Stored]:
-        """The current member events of some users; those who have none are left out."""
+        """The current member events of some users; those who have none are left out.
+
+        They are kept: for whom one member is shown, others are.
+        """
         kept = facts.members or {}
         found: list[Stored] = []
         missing: list[str] = []
@@ -289,19 +292,12 @@ class RoomFacts:
             facts.related = found
         return facts.related
 
-    async def prepare(self, snap: Snap, wanted: Sequence[Facts], user_id: str) -> None:
-        """Reads at once what somebody's first look at rooms needs."""
+    async def prepare(self, snap: Snap, wanted: Sequence[Facts]) -> None:
+        """Reads at once what a first look at rooms needs."""
         await self.states(snap, wanted)
         hidden = [facts for facts in wanted if facts.open is None]
         if hidden:
             await self._open(snap, hidden)
-        strange = {f.room_no: f for f in wanted if f.members is None or user_id not in f.members}
-        if strange:
-            versions = {room_no: facts.version for room_no, facts in strange.items()}
-            for event in await sliding.member_in(snap, strange, user_id):
-                facts = strange[event.room_no]
-                if facts.version == versions[event.room_no]:
-                    self._keep_members(facts, [event])
 
     # --- the budget -------------------------------------------------------------------------
 

@@ -72,6 +72,7 @@ class Looking:
             watch.ignored,
             conn.sent,
             bytearray(),
+            {},
         )
         this = Round(
             asked,
@@ -129,7 +130,10 @@ class Looking:
         known = this.base.rooms
         new = [e for e, _ in fresh if e.membership == "join" and e.room_no not in known]
         if len(new) > 1:
-            await self._facts.prepare(snap, [e.facts for e in new], this.me.user_id)
+            await self._facts.prepare(snap, [entry.facts for entry in new])
+            numbers = [entry.room_no for entry in new]
+            for event in await sliding.member_in(snap, numbers, this.me.user_id):
+                this.me.own[event.room_no] = event
             missing = [e.room_no for e in new if e.room_no not in this.places]
             if missing:
                 for place in await sliding.places_in(snap, this.me.user_no, missing):

@@ -32,7 +32,9 @@ _NAMING = frozenset({"m.room.name", "m.room.avatar", "m.room.redaction"})
 
 
 class Reader(msgspec.Struct, gc=False):
-    """Who syncs. `sent`: the members that the client has; `telling`: those of this answer."""
+    """Who syncs. `sent`: the members that the client has; `telling`: those of this answer;
+    `own`: the reader's own member events, by room, as far as they were read.
+    """
 
     user_no: int
     user_id: str
@@ -40,6 +42,7 @@ class Reader(msgspec.Struct, gc=False):
     ignored: frozenset[str]
     sent: SentMembers
     telling: bytearray
+    own: dict[int, Stored]
 
 
 class Span(msgspec.Struct, gc=False):
@@ -363,8 +366,11 @@ class SlidingRooms:
         if wanted.all_members:
             return found + await sliding.member_state(snap, entry.room_no)
         named = wanted.members(me.user_id)
-        if named:
-            found += await self._facts.members(snap, entry.facts, named)
+        if me.user_id in named and entry.room_no in me.own:
+            named.discard(me.user_id)
+            found.append(me.own[entry.room_no])
+        if named:  # of one's own member event the others' memory need not be full
+            found += await state.member_events(snap, entry.room_no, named)
         return found
 
     async def _changes(

@@ -170,7 +170,6 @@ class Shelves:
                 entries = await self._entries(snap, watch, user_id, places)
             if before == watch.memberships:
                 break
-        self._wake.set_rooms(watch, [p.room_no for p in places if p.membership == "join"])
         shelf = Shelf(watch, entries)
         shelf.pos = before
         old = self._shelves.get(watch.account_no)
@@ -180,6 +179,8 @@ class Shelves:
                 if known is not None:
                     entry.read_pos = known.read_pos
         if self._wake.get(watch.account_no) is watch:
+            joined = [place.room_no for place in places if place.membership == "join"]
+            self._wake.set_rooms(watch, joined)
             self._shelves[watch.account_no] = shelf
         return shelf, places
 
