@@ -11,12 +11,12 @@ proved, a message at a time, by the predicate of `kerwen.mail.match`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import Final
 
 from kerwen.base.clock import Clock, now_ms
-from kerwen.mail import match, words
+from kerwen.mail import match, transfer, words
 from kerwen.mail.actions import keywords
 from kerwen.mail.actions.records import LOOSE_TIRING, Records
 from kerwen.mail.actions.search_sources import Sheet, Source, sources_of
@@ -24,6 +24,7 @@ from kerwen.mail.actions.unlock import Unlocked
 from kerwen.mail.actions.views import View
 from kerwen.mail.flags import BITS, Flags
 from kerwen.mail.match import Candidate, Key, When
+from kerwen.mail.section import Span
 from kerwen.mail.store import mailboxes as boxes
 from kerwen.mail.store import page, tags, uid_ranges
 from kerwen.mail.store.record import Card
@@ -33,6 +34,7 @@ from kerwen.storage.database import Database
 
 _DAY_S: Final = 86_400
 _PROVED_AT_ONCE: Final = 32
+_LEAF_MAX: Final = 256 * 1024  # a longer part is an attachment, or is read as text
 _FIELDS: Final = {
     b"subject": "subject",
     b"from": "sender",
@@ -80,25 +82,20 @@ class Search:
             some = may[at : at + _PROVED_AT_ONCE]
             wanted = [nos[place] for place in some]
             raws = await self._records.messages(unlocked, wanted)
-            if needle is not None:
-                plain = {
-                    place
-                    for place in some
-                    if isinstance(raw := raws.get(nos[place]), bytes) and needle in raw.lower()
-                }
-                fit |= plain
-                some = [place for place in some if place not in plain]
-                wanted = [nos[place] for place in some]
             cards = await self._records.cards(unlocked, wanted, (page.MORE,))
             asked = []
             for place in some:
                 raw, card = raws.get(nos[place]), cards.get(nos[place])
-                if isinstance(raw, bytes) and isinstance(card, Card) and card.more is not None:
-                    one = self._candidate(unlocked.account_no, view, known, place)
-                    one.message = raw
-                    one.header = raw[: card.more.header_end]
-                    one.sent_day = card.more.sent_day
-                    asked.append((place, one))
+                if not isinstance(raw, bytes) or not isinstance(card, Card) or card.more is None:
+                    continue
+                if needle is not None and needle(raw, card.more.span):
+                    fit.add(place)
+                    continue
+                one = self._candidate(unlocked.account_no, view, known, place)
+                one.message = raw
+                one.header = raw[: card.more.header_end]
+                one.sent_day = card.more.sent_day
+                asked.append((place, one))
             fit.update(await asyncio.to_thread(_ask_all, ask, asked))
         return fit
 
@@ -142,17 +139,39 @@ class Search:
         return self._clock() // 1000
 
 
-def _needle(key: Key) -> bytes | None:
-    """What need only stand in the message's bytes: a plain word, asked of body or text, where
-    nothing else is left open. Most hits are proved so, without decoding a part.
+def _needle(key: Key) -> Callable[[bytes, Span], bool] | None:
+    """What need only stand in the bytes of a message's parts: a plain word with its signs, asked
+    of body or text, where nothing else is left open. Most hits are proved so, at a tenth of the
+    cost of reading all the texts.
     """
     if isinstance(key, match.And):
         dear = [one for one in key.keys if match.needs(one)]
         return _needle(dear[0]) if len(dear) == 1 else None
     if not isinstance(key, match.Body | match.Text):
         return None
-    proof = words.query(key.text).proof
-    return proof.encode() if proof.isascii() and proof.isprintable() and " " not in proof else None
+    asked = words.query(key.text)
+    proof = asked.proof
+    if not asked.words or not proof.isascii() or " " in proof:
+        return None
+    needle = proof.encode()
+    in_header = isinstance(key, match.Text)
+
+    def holds(raw: bytes, span: Span) -> bool:
+        if in_header and needle in raw[: span.body].lower():
+            return True
+        return any(needle in data.lower() for data in _leaves(raw, span))
+
+    return holds
+
+
+def _leaves(raw: bytes, span: Span) -> Iterator[bytes]:
+    if span.parts:
+        for part in span.parts:
+            yield from _leaves(raw, part)
+    elif span.end - span.body <= _LEAF_MAX:
+        data = raw[span.body : span.end]
+        encoding = span.encoding.encode("latin-1")
+        yield transfer.decode(data, encoding) if encoding in transfer.KNOWN else data
 
 
 def _ask_all(ask: match.Predicate, asked: list[tuple[int, Candidate]]) -> list[int]:

@@ -98,7 +98,7 @@ class Sheet(Source):
         heads = self.heads()
         if heads is None:
             return set(range(len(self._places)))
-        return {slot for slot, head in enumerate(heads) if _in_head(head, needle)}
+        return _in_heads(heads, needle)
 
     def cut(self, bit: int) -> set[int]:
         found = self._find()
@@ -147,7 +147,7 @@ class Pile(Source):
         needle = _needle(asked)
         if needle is None:
             return set()
-        return {slot for slot, head in enumerate(self.heads() or ()) if _in_head(head, needle)}
+        return _in_heads(self.heads() or (), needle)
 
     def cut(self, bit: int) -> set[int]:
         return {
@@ -172,10 +172,14 @@ def _needle(asked: Query) -> bytes | None:
     return max(found, key=len).encode() if found else None
 
 
-def _in_head(head: Head | None, needle: bytes) -> bool:
-    if head is None:
-        return True
-    return needle in head.core.lower() or needle in head.rest.lower()
+def _in_heads(heads: Sequence[Head | None], needle: bytes) -> set[int]:
+    every = b"\n".join([piece for head in heads if head for piece in (head.core, head.rest)])
+    found = {slot for slot, head in enumerate(heads) if head is None}
+    if needle in every.lower():
+        for slot, head in enumerate(heads):
+            if head and (needle in head.core.lower() or needle in head.rest.lower()):
+                found.add(slot)
+    return found
 
 
 async def sources_of(snap: Snap, records: Records, unlocked: Unlocked, view: View) -> list[Source]:
