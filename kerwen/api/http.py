@@ -72,6 +72,8 @@ class Caller:
     admin: bool = False
     suspended: bool = False
     locked: bool = False
+    service: str = ""  # the application service that acts as the account
+    limited: bool = True  # rate limits count
 
 
 class Authenticator(Protocol):
@@ -79,6 +81,16 @@ class Authenticator(Protocol):
 
     async def caller(self, token: str) -> Caller:
         """Raises `Refused` (UNKNOWN_TOKEN, EXPIRED_TOKEN, ...)."""
+
+
+class Masks(Protocol):
+    """Application services, who say as whom they act (AS #identity-assertion)."""
+
+    def knows(self, token: str) -> bool:
+        """Whether a token is a service's."""
+
+    async def caller(self, token: str, user_id: str | None, device_id: str | None) -> Caller:
+        """Raises `Refused` (FORBIDDEN, UNKNOWN_DEVICE)."""
 
 
 class Limiter(Protocol):
@@ -344,10 +356,17 @@ def _plain(part: str) -> str:
 class App:
     """The ASGI application: every request passes here once."""
 
-    def __init__(self, router: Router, authenticator: Authenticator, limiter: Limiter) -> None:
+    def __init__(
+        self,
+        router: Router,
+        authenticator: Authenticator,
+        limiter: Limiter,
+        masks: Masks | None = None,
+    ) -> None:
         self.router = router
         self._authenticator = authenticator
         self._limiter = limiter
+        self._masks = masks
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -390,9 +409,9 @@ class App:
         route, request.params = self.router.find(request.method, raw_path)
         if route.access is not Access.ANYONE:
             await self._admit(request, route)
-        self._limiter.spend(
-            route.cost, request.caller_.account_no if request.caller_ else 0, request.address
-        )
+        caller = request.caller_
+        if caller is None or caller.limited:
+            self._limiter.spend(route.cost, caller.account_no if caller else 0, request.address)
         if not route.stream and request.method not in ("GET", "HEAD"):
             request.body = await _body(request, route.body_max)
         for _ in range(4):
@@ -403,12 +422,17 @@ class App:
         raise Unavailable(Unready.BUSY, 500)
 
     async def _admit(self, request: Request, route: Route) -> None:
-        token = _token(request)
+        token = token_of(request)
         if token is None:
             if route.access is Access.OPTIONAL:
                 return
             raise Refused(Reason.MISSING_TOKEN, "Missing access token")
-        caller = request.caller_ = await self._authenticator.caller(token)
+        if self._masks is not None and self._masks.knows(token):
+            device_id = request.query("device_id", request.query("org.matrix.msc3202.device_id"))
+            caller = await self._masks.caller(token, request.query("user_id"), device_id)
+        else:
+            caller = await self._authenticator.caller(token)
+        request.caller_ = caller
         if caller.locked and route.access is not Access.LOCKED:
             raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")
         if caller.suspended and not route.suspended:
@@ -424,7 +448,7 @@ def _with_wait(wait_ms: int | None) -> list[tuple[bytes, bytes]]:
     return [*JSON_HEADERS, (b"retry-after", b"%d" % -(-wait_ms // 1000))]  # CS #rate-limiting
 
 
-def _token(request: Request) -> str | None:
+def token_of(request: Request) -> str | None:
     """The access token (CS #using-access-tokens)."""
     header = request.header(b"authorization")
     if header is not None:

@@ -28,6 +28,7 @@ class Reason(enum.Enum):
     MISSING_TOKEN = "missing_token"
     UNKNOWN_TOKEN = "unknown_token"
     EXPIRED_TOKEN = "expired_token"  # soft logout: a refresh token still stands
+    UNKNOWN_DEVICE = "unknown_device"  # an application service names one that its user has not
     FORBIDDEN = "forbidden"
     WRONG_PASSWORD = "wrong_password"
     LIMIT_EXCEEDED = "limit_exceeded"

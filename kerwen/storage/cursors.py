@@ -87,6 +87,16 @@ async def take_lease(tx: Tx, name: str, part: int, owner: str) -> Lease | None:
     return Lease(name, part, row[0], row[1], row[0]) if row else None
 
 
+async def ensure_cursor(tx: Tx, name: str, start: int) -> bool:
+    """A follower of one part, from `start` on; false if it is known already."""
+    return await tx.run(_ENSURE, name=name, part=0, start=start) > 0
+
+
+async def release_lease(tx: Tx, lease: Lease) -> None:
+    """Gives a part back, so that another worker need not wait."""
+    await tx.run(_RELEASE, name=lease.name, part=lease.part, epoch=lease.epoch)
+
+
 async def renew_lease(tx: Tx, lease: Lease) -> None:
     """Keeps a part; `LeaseLost` if it is another's."""
     if not await tx.run(

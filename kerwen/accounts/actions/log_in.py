@@ -35,6 +35,7 @@ from kerwen.vault.slots import SlotKind
 from kerwen.vault.store import Secret
 
 LOGIN_TOKEN_LIFE_MS = 120_000
+_NO_SLOT = "none"  # no secret has this reference: it opens nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,11 @@ class LogIn:
             return await self._open(entry.account, entry.secret, device)
         account, keys = await self._prove.password(localpart, password)
         return await self._open(account, password_slot(keys.slot), device)
+
+    async def by_service(self, account: Account, device: DeviceWanted) -> Session:
+        """An application service logs its user in; the vault stays shut."""
+        check_device_id(device.device_id)
+        return await self._open(account, (SlotKind.CODE, _NO_SLOT, b""), device)
 
     async def _open(self, account: Account, shown: Secret, device: DeviceWanted) -> Session:
         check_may_enter(account)

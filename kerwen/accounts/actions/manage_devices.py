@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kerwen.accounts.actions.open_session import device_name_of
+from kerwen.accounts.actions.open_session import check_device_id, device_name_of
 from kerwen.accounts.actions.remove_devices import OnDevice, RemoveDevices
 from kerwen.accounts.store import devices
 from kerwen.accounts.store.devices import Device
@@ -55,6 +55,23 @@ class ManageDevices:
             for other in self._on_renamed:
                 await other(tx, account_no, device_no)
             tx.change(Kind.ACCOUNT, account_no)
+
+    async def make(self, account_no: int, device_id: str, name: str | None, now_ms: int) -> bool:
+        """Makes a device without tokens for an application service, or names the one that there
+        is (AS #device-management); whether it is new."""
+        check_device_id(device_id)
+        device_no = await self._db.take_id("device")
+        async with self._db.write() as tx:
+            known = await devices.of(tx, account_no)
+            if not any(device.device_id == device_id for device in known):
+                if len(known) >= limits.DEVICES_MAX:
+                    raise Refused(Reason.OVER_QUOTA, f"A user has {limits.DEVICES_MAX} devices")
+                shown = device_name_of(name)
+                if await devices.add(tx, device_no, account_no, device_id, shown, "", now_ms):
+                    tx.change(Kind.ACCOUNT, account_no)
+                    return True
+        await self.rename(account_no, device_id, name)
+        return False
 
     async def delete(self, account_no: int, device_ids: Sequence[str]) -> None:
         """Deletes devices; those that are gone already are no error."""

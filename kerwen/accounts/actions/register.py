@@ -44,6 +44,7 @@ class Wanted:
     admin: bool = False
     kind: str = "person"
     address: str = ""
+    by_service: bool = False  # an application service has looked at the name itself
 
 
 class Register:
@@ -132,6 +133,8 @@ class Register:
         return user_id, session
 
     async def _name(self, wanted: Wanted) -> str:
+        if wanted.localpart is not None and wanted.by_service:
+            return wanted.localpart
         if wanted.localpart is not None:
             return await self.check_name(wanted.localpart)
         return "".join(secrets.choice(_NAME_LETTERS) for _ in range(12))

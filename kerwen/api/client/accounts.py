@@ -31,6 +31,7 @@ from kerwen.api.client.devices import DevicesApi
 from kerwen.api.client.household import HouseholdApi
 from kerwen.api.client.login import LoginApi
 from kerwen.api.client.register import RegisterApi
+from kerwen.api.client.sessions import ServiceAccounts
 from kerwen.api.client.versions import VersionsApi
 from kerwen.api.client.wellknown import WellKnown, WellKnownApi
 from kerwen.api.client.whoami import WhoamiApi
@@ -92,6 +93,9 @@ class Accounts:
         hooks = hooks or AccountHooks()
         domain, shortest = settings.domain, settings.password_min
         self.settings = settings
+        self._clock = clock
+        self.service_accounts: ServiceAccounts | None = None
+        """Who registers and logs in by an application service's token; set by `messenger`."""
         self.stretcher = Stretcher(settings.argon2)
         self.remove_devices = RemoveDevices(vaults, hooks.on_device_removed)
         self.sessions = OpenSession(
@@ -147,19 +151,24 @@ class Accounts:
             settings.capabilities,
         )
         areas: list[Area] = [
-            RegisterApi(settings.domain, self.register, prove, self.invite),
-            LoginApi(settings.domain, self.log_in, self.refresh, self.log_out, prove),
+            RegisterApi(settings.domain, self.register, prove, self.invite, self._by_service),
+            LoginApi(
+                settings.domain, self.log_in, self.refresh, self.log_out, prove, self._by_service
+            ),
             WhoamiApi(),
             versions,
             WellKnownApi(settings.well_known),
             AccountApi(self.change_password, self.deactivate, prove),
-            DevicesApi(self.manage_devices, prove),
+            DevicesApi(self.manage_devices, prove, self._clock),
             AdminApi(self.moderate),
             HouseholdApi(
                 self.app_passwords, self.reset_password, self.invite, self.moderate, prove
             ),
         ]
         return [route for area in areas for route in area.routes()]
+
+    def _by_service(self) -> ServiceAccounts | None:
+        return self.service_accounts
 
     async def tidy(self) -> None:
         """What a timer does every few minutes: last-seen times, ended tokens, due resets."""

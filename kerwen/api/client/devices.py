@@ -11,7 +11,8 @@ from kerwen.accounts.actions.prove import Challenge, Prove
 from kerwen.accounts.store.devices import Device
 from kerwen.api.client.login import AuthBody
 from kerwen.api.client.ui_auth import challenge_reply
-from kerwen.api.http import Access, Cost, Request, Route
+from kerwen.api.http import Access, Cost, Reply, Request, Route
+from kerwen.base.clock import Clock, now_ms
 
 
 class NameBody(msgspec.Struct):
@@ -30,9 +31,10 @@ class DevicesBody(msgspec.Struct):
 class DevicesApi:
     """The routes of device_management.yaml."""
 
-    def __init__(self, manage: ManageDevices, prove: Prove) -> None:
+    def __init__(self, manage: ManageDevices, prove: Prove, clock: Clock = now_ms) -> None:
         self._manage = manage
         self._prove = prove
+        self._clock = clock
 
     def routes(self) -> list[Route]:
         """The table."""
@@ -60,8 +62,11 @@ class DevicesApi:
     async def rename(self, request: Request) -> Any:
         """PUT /_matrix/client/v3/devices/{deviceId}"""
         name = request.json(NameBody).display_name
-        account_no = request.caller.account_no
-        await self._manage.rename(account_no, request.params["deviceId"], name)
+        caller, device_id = request.caller, request.params["deviceId"]
+        if caller.service:
+            made = await self._manage.make(caller.account_no, device_id, name, self._clock())
+            return Reply(b"{}", 201 if made else 200)
+        await self._manage.rename(caller.account_no, device_id, name)
         return b"{}"
 
     async def delete(self, request: Request) -> Any:
@@ -78,6 +83,9 @@ class DevicesApi:
         self, request: Request, device_ids: list[str], auth: dict[str, Any] | None
     ) -> Any:
         account_no = request.caller.account_no
+        if request.caller.service:  # AS #device-management
+            await self._manage.delete(account_no, device_ids)
+            return b"{}"
         proof = await self._prove.owner("delete_devices", account_no, auth)
         if isinstance(proof, Challenge):
             return challenge_reply(proof)

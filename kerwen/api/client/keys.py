@@ -9,6 +9,7 @@ import msgspec
 
 from kerwen.api.http import Caller, Cost, Request, Route
 from kerwen.base import feed_token, limits
+from kerwen.base.errors import Reason, Refused
 from kerwen.keys.actions.changes import Changes
 from kerwen.keys.actions.claim import Claim
 from kerwen.keys.actions.federation import timeout_ms
@@ -78,6 +79,8 @@ class KeysApi:
 
     async def upload(self, request: Request) -> Any:
         """POST /_matrix/client/v3/keys/upload"""
+        if not request.caller.device_id:  # AS #identity-assertion
+            raise Refused(Reason.MISSING_PARAM, "Keys are a device's: name it with device_id")
         counts = await self._upload(device_of(request.caller), request.object())
         return {"one_time_key_counts": counts}
 

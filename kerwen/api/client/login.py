@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,9 +11,14 @@ from kerwen.accounts.actions.log_in import DeviceWanted, LogIn
 from kerwen.accounts.actions.log_out import LogOut
 from kerwen.accounts.actions.prove import Challenge, Prove, named_by
 from kerwen.accounts.actions.refresh import Refresh
-from kerwen.api.client.sessions import session_answer, tokens_answer
+from kerwen.api.client.sessions import (
+    BY_SERVICE,
+    ServiceAccounts,
+    session_answer,
+    tokens_answer,
+)
 from kerwen.api.client.ui_auth import challenge_reply
-from kerwen.api.http import Access, Cost, Request, Route
+from kerwen.api.http import Access, Cost, Request, Route, token_of
 from kerwen.base.errors import Reason, Refused
 
 FLOWS = {
@@ -52,8 +58,15 @@ class LoginApi:
     """The routes of login.yaml, login_token.yaml, refresh.yaml and logout.yaml."""
 
     def __init__(
-        self, domain: str, log_in: LogIn, refresh: Refresh, log_out: LogOut, prove: Prove
+        self,
+        domain: str,
+        log_in: LogIn,
+        refresh: Refresh,
+        log_out: LogOut,
+        prove: Prove,
+        by_service: Callable[[], ServiceAccounts | None] = lambda: None,
     ) -> None:
+        self._by_service = by_service
         self._domain = domain
         self._log_in = log_in
         self._refresh = refresh
@@ -83,7 +96,9 @@ class LoginApi:
 
     async def flows(self, request: Request) -> Any:
         """GET /_matrix/client/v3/login"""
-        return FLOWS
+        if self._by_service() is None:
+            return FLOWS
+        return {"flows": [*FLOWS["flows"], {"type": BY_SERVICE}]}
 
     async def login(self, request: Request) -> Any:
         """POST /_matrix/client/v3/login"""
@@ -103,6 +118,9 @@ class LoginApi:
             if body.token is None:
                 raise Refused(Reason.MISSING_PARAM, "The token is missing")
             session = await self._log_in.by_token(body.token, device)
+        elif body.type == BY_SERVICE and (services := self._by_service()) is not None:
+            named = (body.identifier or {}).get("user", body.user)
+            session = await services.log_in(token_of(request), named, device)
         else:
             raise Refused(Reason.UNSUPPORTED_LOGIN, "This server does not know this log-in type")
         return session_answer(session, self._domain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,9 +11,9 @@ from kerwen.accounts import uia
 from kerwen.accounts.actions.invite import Invite
 from kerwen.accounts.actions.prove import Challenge, Prove
 from kerwen.accounts.actions.register import Register, Wanted
-from kerwen.api.client.sessions import session_answer
+from kerwen.api.client.sessions import BY_SERVICE, ServiceAccounts, session_answer
 from kerwen.api.client.ui_auth import challenge_reply
-from kerwen.api.http import Access, Cost, Request, Route
+from kerwen.api.http import Access, Cost, Request, Route, token_of
 from kerwen.base.errors import Reason, Refused
 
 
@@ -20,6 +21,7 @@ class RegisterBody(msgspec.Struct):
     """The body of `POST /register`."""
 
     auth: dict[str, Any] | None = None
+    type: str | None = None
     username: str | None = None
     password: str | None = None
     device_id: str | None = None
@@ -31,7 +33,15 @@ class RegisterBody(msgspec.Struct):
 class RegisterApi:
     """The routes of registration.yaml and registration_tokens.yaml."""
 
-    def __init__(self, domain: str, register: Register, prove: Prove, invite: Invite) -> None:
+    def __init__(
+        self,
+        domain: str,
+        register: Register,
+        prove: Prove,
+        invite: Invite,
+        by_service: Callable[[], ServiceAccounts | None] = lambda: None,
+    ) -> None:
+        self._by_service = by_service
         self._domain = domain
         self._register = register
         self._prove = prove
@@ -55,8 +65,11 @@ class RegisterApi:
 
     async def register(self, request: Request) -> Any:
         """POST /_matrix/client/v3/register"""
-        self._check_kind(request)
         body = request.json(RegisterBody)
+        services = self._by_service()
+        if body.type == BY_SERVICE and services is not None:
+            return await self._register_by_service(services, request, body)
+        self._check_kind(request)
         name = None
         if body.username is not None:
             name = await self._register.check_name(body.username)
@@ -79,6 +92,24 @@ class RegisterApi:
         )
         user_id, session = await self._register.run(wanted)
         self._prove.done(proof)
+        if session is None:
+            return {"user_id": user_id, "home_server": self._domain}
+        return session_answer(session, self._domain)
+
+    async def _register_by_service(
+        self, services: ServiceAccounts, request: Request, body: RegisterBody
+    ) -> Any:
+        """AS #server-admin-style-permissions: its token is all the proof that is asked for."""
+        wanted = Wanted(
+            body.username,
+            None,
+            body.device_id,
+            body.initial_device_display_name,
+            body.refresh_token,
+            not body.inhibit_login,
+            address=request.address,
+        )
+        user_id, session = await services.register(token_of(request), wanted)
         if session is None:
             return {"user_id": user_id, "home_server": self._domain}
         return session_answer(session, self._domain)

@@ -69,13 +69,17 @@ class RoomDirectoryApi:
     async def add(self, request: Request) -> Any:
         """PUT /_matrix/client/v3/directory/room/{roomAlias}"""
         target = request.json(_Target)
-        await self._directory.add(_who(request), request.params["alias"], target.room_id)
+        await self._directory.add(
+            _who(request), request.params["alias"], target.room_id, request.caller.service
+        )
         return b"{}"
 
     async def remove(self, request: Request) -> Any:
         """DELETE /_matrix/client/v3/directory/room/{roomAlias}"""
-        admin = request.caller.admin
-        await self._directory.remove(_who(request), request.params["alias"], admin)
+        caller = request.caller
+        await self._directory.remove(
+            _who(request), request.params["alias"], caller.admin, caller.service
+        )
         return b"{}"
 
     async def of_room(self, request: Request) -> Any:

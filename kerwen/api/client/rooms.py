@@ -68,7 +68,9 @@ class RoomsApi:
 
     async def create(self, request: Request) -> Any:
         """POST /_matrix/client/v3/createRoom"""
-        room_id = await self._create(_who(request), request.json(Wish))
+        room_id = await self._create(
+            _who(request), request.json(Wish), service=request.caller.service
+        )
         return {"room_id": room_id}
 
     async def joined(self, request: Request) -> Any:

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
+from kerwen.accounts.actions.log_in import DeviceWanted
 from kerwen.accounts.actions.open_session import Session
+from kerwen.accounts.actions.register import Wanted
+
+BY_SERVICE = "m.login.application_service"
+
+
+class ServiceAccounts(Protocol):
+    """Registration and log-in by an application service's token."""
+
+    async def register(self, token: str | None, wanted: Wanted) -> tuple[str, Session | None]:
+        """`Refused`: MISSING_TOKEN, UNKNOWN_TOKEN, EXCLUSIVE, USER_IN_USE."""
+
+    async def log_in(self, token: str | None, named: object, device: DeviceWanted) -> Session:
+        """`Refused`: MISSING_TOKEN, UNKNOWN_TOKEN, EXCLUSIVE, FORBIDDEN."""
 
 
 def tokens_answer(session: Session) -> dict[str, Any]:

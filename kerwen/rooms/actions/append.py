@@ -21,6 +21,7 @@ from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.signing import SigningKey
 from kerwen.rooms import push_rules, search_words
+from kerwen.rooms.actions.bridges import Bridges, NoBridges
 from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.auth import CREATE, POWER_LEVELS, auth_types, check_auth
 from kerwen.rooms.build import build_event
@@ -76,6 +77,14 @@ class Append:
         self.recent = recent
         self.names = names
         self.rulebook = rulebook
+        self.bridges: Bridges = NoBridges()
+
+    async def meet(self, user_id: str) -> None:
+        """Somebody is to be asked in whom nobody met yet: an application service may make them."""
+        async with self.db.read() as snap:
+            known = await self.names.user(snap, user_id)
+        if known is None:
+            await self.bridges.make_user(user_id)
 
     async def numbers(self, count: int) -> Iterator[int]:
         """Event numbers to be given out; asked for before the transaction begins."""

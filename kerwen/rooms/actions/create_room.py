@@ -77,14 +77,23 @@ class CreateRoom:
         self._encrypt_private = encrypt_private
 
     async def __call__(
-        self, who: tuple[str, int], wish: Wish, levels: dict[str, Any] | None = None
+        self,
+        who: tuple[str, int],
+        wish: Wish,
+        levels: dict[str, Any] | None = None,
+        service: str = "",
     ) -> str:
         """The id of the new room. `who` is (user id, user number); `levels` are power levels
-        to take as they are. Refuses (`INVALID_ROOM_STATE`) state that contradicts itself.
+        to take as they are; `service` the application service that acts. Refuses
+        (`INVALID_ROOM_STATE`) state that contradicts itself.
         """
         version = room_version(wish.room_version or DEFAULT_ROOM_VERSION)
         preset = self._check(wish)
         alias = self._alias(wish)
+        if alias is not None:
+            self._append.bridges.check_alias(who[0], alias, service)
+        for user_id in wish.invite:
+            await self._append.meet(user_id)
         numbers = await self._append.numbers(12 + len(wish.initial_state) + len(wish.invite))
         room_no = await self._append.db.take_id("room")
         create = self._create_event(who[0], version, wish, preset)

@@ -58,18 +58,23 @@ class Directory:
         """(room id, servers) of an alias."""
         _check_alias(alias)
         async with self._append.db.read() as snap:
+            known = await aliases.room_of(snap, alias)
+        if known is None:
+            await self._append.bridges.make_alias(alias)
+        async with self._append.db.read() as snap:
             room_no = await aliases.room_of(snap, alias)
             if room_no is None:
                 raise Refused(Reason.NOT_FOUND, "There is no such room alias")
             room_id = (await room_ids(snap, [room_no]))[room_no]
         return room_id, [self._append.server_name]
 
-    async def add(self, who: Who, alias: str, room_id: str) -> None:
+    async def add(self, who: Who, alias: str, room_id: str, service: str = "") -> None:
         """Names a room; only its members may. Says `CONFLICT` if the name is taken."""
         _check_alias(alias)
         if server_of(alias) != self._append.server_name:
             raise Refused(Reason.INVALID_PARAM, "The alias is of another server")
         make_alias(alias[1:].partition(":")[0], self._append.server_name)
+        self._append.bridges.check_alias(who.user_id, alias, service)
         async with self._append.room(room_id) as room:
             await _need_member(room, who)
             if len(await aliases.aliases_of(room.tx, room.room_no)) >= _ALIASES_MAX:
@@ -78,8 +83,9 @@ class Directory:
             if not await aliases.add_alias(room.tx, alias, room.room_no, who.user_id, now):
                 raise Refused(Reason.CONFLICT, "The alias is taken")
 
-    async def remove(self, who: Who, alias: str, admin: bool) -> None:
+    async def remove(self, who: Who, alias: str, admin: bool, service: str = "") -> None:
         """Takes a name away: who gave it, who may set the room's own, or an administrator."""
+        self._append.bridges.check_alias(who.user_id, alias, service)
         room_id, _ = await self.find(alias)
         async with self._append.room(room_id) as room:
             known = await aliases.alias(room.tx, alias)

@@ -35,6 +35,10 @@ class Membership:
         if not room_or_alias.startswith("#"):
             return room_or_alias
         async with self._append.db.read() as snap:
+            known = await aliases.room_of(snap, room_or_alias)
+        if known is None:
+            await self._append.bridges.make_alias(room_or_alias)
+        async with self._append.db.read() as snap:
             room_no = await aliases.room_of(snap, room_or_alias)
             if room_no is None:
                 raise Refused(Reason.NOT_FOUND, "There is no such room alias")
@@ -45,6 +49,7 @@ class Membership:
     ) -> None:
         """Asks somebody in (CS #inviting-users)."""
         self._need_local(target)
+        await self._append.meet(target)
         async with self._append.room(room_id) as room:
             await self.invite_in(room, who, target, reason, **extra)
 
