@@ -130,12 +130,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def fresh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshServer]:
-    """Makes servers for one test: `fresh_server(*flags, domain=…)`, started, all stopped after."""
+    """Makes servers for one test: `fresh_server(*flags, domain=…, data=…)`, started, all stopped
+    after; `data` is a folder to be used instead of a new one."""
     made: list[tuple[Server, _Base]] = []
 
-    def make(*flags: str, domain: str = "kerwen.test") -> Server:
+    def make(*flags: str, domain: str = "kerwen.test", data: Path | None = None) -> Server:
         base = _Base().__enter__()
-        found = Server(tmp_path_factory.mktemp("fresh"), base.port, domain, flags)
+        folder = data or tmp_path_factory.mktemp("fresh")
+        found = Server(folder, base.port, domain, flags)
         made.append((found, base))
         found.start()
         return found

@@ -4,10 +4,15 @@ A backup may be taken while the server runs. The database is copied first, as it
 moment; then the blobs, which are on disk before a row names them, so every blob that the copy
 names is there (but for those that somebody deleted in between). The last member, `MANIFEST`,
 holds the SHA-256 of every other: a backup that was cut off has none and is refused.
+
+A restore also renews what the lost server may have given away after the backup: one-time keys are
+spent, devices are looked at again, and tokens that are unknown now end softly, so that clients
+log in again and keep their keys. `docs/promise.md` says what is promised.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import io
@@ -22,8 +27,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
+from kerwen.accounts.store.tokens import note_restore
+from kerwen.base.clock import now_ms
 from kerwen.base.config import BadConfig, Config, recorded_domain
+from kerwen.keys.store.restored import renew_after_restore
 from kerwen.storage.backup import copy_sqlite, jump_sqlite
+from kerwen.storage.feed import Feed
+from kerwen.storage.open_database import open_database
 
 DATABASE: Final = "kerwen.db"
 MANIFEST: Final = "MANIFEST"
@@ -72,6 +82,7 @@ def restore(file: Path, data: Path) -> int:
             count = _unpack(source, room)
             _check_database(room / DATABASE)
             jump_sqlite(room / DATABASE)
+            asyncio.run(_renew(room / DATABASE))
             if data.exists():
                 data.rmdir()
             room.rename(data)
@@ -215,6 +226,18 @@ def _check_database(path: Path) -> None:
         conn.close()
     if told != "ok":
         raise tarfile.TarError(f"the database in it is damaged: {told}")
+
+
+async def _renew(database: Path) -> None:
+    """What must not be as it was when the backup was made."""
+    db = await open_database(database, Feed())
+    try:
+        async with db.write() as tx:
+            now = now_ms()
+            await renew_after_restore(tx, now)
+            await note_restore(tx, now)
+    finally:
+        await db.close()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -104,7 +104,7 @@ def test_the_copy_is_of_one_moment(tmp_path: Path) -> None:
     backup.restore(tmp_path / "b.tar", tmp_path / "target")
     restored = sqlite3.connect(tmp_path / "target" / "kerwen.db")
     assert restored.execute("select n from t").fetchall() == [(1,)]
-    jumped = restored.execute("select max(pos), items from feed").fetchone()
+    jumped = restored.execute("select pos, items from feed order by pos limit 1").fetchone()
     assert jumped == (1, f"[[0,0,{2**32}]]")  # no token that a client holds is ahead of us
 
 

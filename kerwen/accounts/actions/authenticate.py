@@ -17,7 +17,7 @@ from kerwen.accounts.store.tokens import Holder
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
-from kerwen.storage.database import Change, Database, Kind, retrying
+from kerwen.storage.database import Change, Database, Kind, Snap, retrying
 from kerwen.storage.feed import Feed
 from kerwen.vault.slots import SlotKind
 
@@ -25,8 +25,17 @@ C = TypeVar("C", covariant=True)
 
 RETIRED_LIFE_MS = 30_000
 """How long an access token outlives the refresh that replaced it: requests under way."""
+RESTORED_MS = 30 * 24 * 3_600_000
+"""After a restore, tokens newer than the backup end softly so long: clients keep their keys."""
 _SEEN_STEP_MS = 60_000
 _SEEN_AT_ONCE = 1_000
+
+
+async def unknown_token(snap: Snap, now_ms: int) -> Reason:
+    """Why a token that is not known is refused (CS #soft-logout)."""
+    if await tokens.restored_since(snap, now_ms - RESTORED_MS):
+        return Reason.EXPIRED_TOKEN
+    return Reason.UNKNOWN_TOKEN
 
 
 class MakeCaller(Protocol[C]):
@@ -101,7 +110,7 @@ class Authenticate(Generic[C]):
         async with self._db.read() as snap:
             holder = await tokens.holder(snap, hashed)
             if holder is None:
-                raise Refused(Reason.UNKNOWN_TOKEN, "Unknown access token")
+                raise Refused(await unknown_token(snap, now), "Unknown access token")
             if holder.expires_ms and now >= holder.expires_ms:
                 self._forget(hashed)
                 if await tokens.refreshable(snap, holder.device_no, now):

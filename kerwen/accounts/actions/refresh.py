@@ -6,7 +6,7 @@ again. Two processes of one client that refresh at once both get a pair that wor
 
 from __future__ import annotations
 
-from kerwen.accounts.actions.authenticate import RETIRED_LIFE_MS
+from kerwen.accounts.actions.authenticate import RETIRED_LIFE_MS, unknown_token
 from kerwen.accounts.actions.open_session import OpenSession, Session, TokenPair
 from kerwen.accounts.actions.prove import check_may_enter
 from kerwen.accounts.actions.vaults import Vaults, hand_on
@@ -71,7 +71,7 @@ class Refresh:
             # either may have ended while we waited for the device
             found = await tokens.refresh_token(tx, hashed) if held else None
         if found is None:
-            raise Refused(Reason.UNKNOWN_TOKEN, "Unknown refresh token")
+            raise Refused(await unknown_token(tx, now), "Unknown refresh token")
         if found.expires_ms and found.expires_ms <= now:
             raise Refused(Reason.EXPIRED_TOKEN, "The refresh token has expired")
         return found

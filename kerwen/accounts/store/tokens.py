@@ -29,6 +29,8 @@ _HOLDER = sql(
     " join devices d on d.device_no = t.device_no"
     " where t.hash = :hash and a.deactivated_ms = 0"
 )
+_RESTORED = sql("select max(at_ms) from restores")
+_NOTE_RESTORE = sql("insert into restores (at_ms) values (:now) on conflict (at_ms) do nothing")
 _REFRESH = sql(
     "select token_no, account_no, device_no, retires, expires_ms from refresh_tokens"
     " where hash = :hash"
@@ -329,3 +331,14 @@ async def drop_app_passwords(tx: Tx, account_no: int) -> list[int]:
 async def drop_app_password(tx: Tx, account_no: int, app_no: int) -> bool:
     """Ends an app password; false if the account has none of this number."""
     return await tx.run(_DROP_APP, account_no=account_no, app_no=app_no) == 1
+
+
+async def restored_since(snap: Snap, since_ms: int) -> bool:
+    """Whether a backup was put back after a time: tokens newer than it are unknown here."""
+    row = await snap.one(_RESTORED)
+    return row is not None and row[0] is not None and row[0] > since_ms
+
+
+async def note_restore(tx: Tx, now_ms: int) -> None:
+    """A backup was put back."""
+    await tx.run(_NOTE_RESTORE, now=now_ms)
