@@ -132,6 +132,8 @@ async def test_events_and_threads_must_fit(house: House) -> None:
     for event_id, thread_id in ((reply, "main"), (other, root), (reply, other), (like, "main")):
         body = {"thread_id": thread_id}
         await batyr.refused(400, "M_INVALID_PARAM", "POST", *path, event_id, body=body)
+    await ayna.redact(room, reply)  # clients show what was redacted in the main timeline
+    await batyr.read(room, reply, thread_id="main")
 
 
 BAD_RECEIPTS: list[tuple[str, Any, int, str]] = [

@@ -27,9 +27,7 @@ async def listen(client: Client, room: str, count: int) -> None:
 async def test_everybody_hears_everything_once_and_in_one_order(both: House) -> None:
     people = await both.people("ayna", "batyr", "cemal", "dursun")
     levels = {"state_default": 0, "events": {}}
-    room = await people[0].create_room(
-        preset="public_chat", power_level_content_override=levels
-    )
+    room = await people[0].create_room(preset="public_chat", power_level_content_override=levels)
     for person in people[1:]:
         await person.join(room)
     before = len(await people[0].history(room))
@@ -43,9 +41,7 @@ async def test_everybody_hears_everything_once_and_in_one_order(both: House) -> 
     clients = [Client(p, {"room": {"timeline": {"limit": n + 1}}}) for n, p in enumerate(people)]
     clients += [Client(p, state_after=True) for p in people[:2]]
     await asyncio.wait_for(
-        asyncio.gather(
-            *(listen(client, room, whole) for client in clients), *map(speak, people)
-        ),
+        asyncio.gather(*(listen(client, room, whole) for client in clients), *map(speak, people)),
         60,
     )
     order = ids(await people[0].history(room, "f"))

@@ -94,7 +94,7 @@ class MarkRead:
         found = await events.parent(tx, event_id)
         assert found is not None
         if thread == "main":
-            fits = found.thread is None
+            fits = found.thread is None or found.redacted_by is not None
         else:  # a thread's root, and what relates to it, may be read there too
             fits = thread in (found.thread, event_id, found.relates_to)
         if not fits:

@@ -68,7 +68,10 @@ _FORWARD = sql(
 _BY_ID = sql(f"select {_SHOWN} from events e where e.event_id = :event_id")
 _BY_IDS = sql(f"select {_SHOWN} from events e where e.event_id {{in_texts:ids}}")
 _BY_NOS = sql(f"select {_SHOWN} from events e where e.event_no {{in_ints:nos}}")
-_PARENT = sql("select room_no, rel_type, thread, relates_to from events where event_id = :event_id")
+_PARENT = sql(
+    "select room_no, rel_type, thread, relates_to, redacted_by from events"
+    " where event_id = :event_id"
+)
 _ANNOTATIONS = sql(
     f"select {_SHOWN} from events e where e.relates_to = :event_id"
     " and e.rel_type = 'm.annotation' and e.sender = :sender and e.type = :type limit 1000"
@@ -85,7 +88,7 @@ _PDU_BY_ID = sql(
 )
 _REDACT = sql(
     "update events set client = :client, rest = :rest, cut = :cut, redacted_by = :redacted_by,"
-    " relates_to = null, rel_type = null, thread = null, unsigned_json = :unsigned_json"
+    " relates_to = null, rel_type = null, unsigned_json = :unsigned_json"
     " where event_no = :event_no"
 )
 _SENT = sql(
@@ -107,7 +110,9 @@ _AT_TS_BACKWARD = sql(
     " order by ts desc, seq desc limit 200"
 )
 _THREADS_SINCE = sql(
-    "select e.thread, e.seq, e.sender, e.flags from events e where e.room_no = :room_no"
+    "select e.thread, e.seq, e.sender,"
+    " case when e.redacted_by is null then e.flags else 0 end"
+    " from events e where e.room_no = :room_no"
     " and e.thread is not null and e.seq > :since and e.pos >= :joined_pos"
     " order by e.seq desc limit 1000"
 )
@@ -323,7 +328,7 @@ async def threaded_since(
     snap: Snap, room_no: int, since: int, joined_pos: int
 ) -> list[tuple[str, int, str, int]]:
     """(thread root, seq, sender, flags) of events in threads after a place and not before a
-    position; the newest 1,000, newest first."""
+    position; the newest 1,000, newest first. Redacted ones have no flags."""
     rows = await snap.all(_THREADS_SINCE, room_no=room_no, since=since, joined_pos=joined_pos)
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 
@@ -333,8 +338,9 @@ class Parent(msgspec.Struct, gc=False):
 
     room_no: int
     rel_type: str | None
-    thread: str | None
+    thread: str | None  # also of a redacted event: who spoke there has read
     relates_to: str | None
+    redacted_by: str | None
 
 
 async def parent(snap: Snap, event_id: str) -> Parent | None:
