@@ -75,6 +75,8 @@ from kerwen.keys.store import (
     on_device_renamed,
 )
 from kerwen.keys.store.key_counts import KeyCounts
+from kerwen.mail.actions.tidy import Tidy
+from kerwen.mail.store.forget import forget_account as forget_mail
 from kerwen.media.actions.clean import Clean
 from kerwen.media.cleaner import run_cleaner
 from kerwen.media.thumbnailer import Thumbnailer
@@ -215,7 +217,7 @@ def build_messenger(
     summary = RoomSummary(db, names)
     send = Send(append)
     delay = Delay(db, send, clock)
-    search_index = SearchIndex(db)
+    search_index = SearchIndex(db, feed)
     peek = Peek(db, feed, names, clock)
     feed.follow(peek.follow)
 
@@ -250,7 +252,7 @@ def build_messenger(
 
     thumbnailer = Thumbnailer()
     media = MediaApi(db, blobs, feed, domain, thumbnailer, clock=clock)
-    clean = Clean(db, blobs, clock)
+    clean = Clean(db, blobs, clock, [Tidy(db, clock).named])
     filters = Filters(db)
     areas: list[Area] = [
         accounts,
@@ -355,6 +357,7 @@ async def _drop_pushers(tx: Tx, account_no: int, device_no: int) -> None:
 async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
     """What all subjects keep of somebody who leaves for good."""
     await forget_account(tx, account_no)
+    await forget_mail(tx, account_no)
     await account_data_store.drop_account(tx, account_no)
     await openid_store.drop_account(tx, account_no)
     await profile_store.drop(tx, account_no)

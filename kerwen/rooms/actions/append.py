@@ -372,8 +372,6 @@ class RoomWriter:
         return b"[" + b",".join(shown) + b"]"
 
     async def _facts(self, event: Event) -> EventFacts:
-        levels_event = await self.view.state_event(self._tx, *POWER_LEVELS)
-        create = await self.view.state_event(self._tx, *CREATE)
         shown = {
             "type": event.type,
             "sender": event.sender,
@@ -382,6 +380,13 @@ class RoomWriter:
         }
         if event.state_key is not None:
             shown["state_key"] = event.state_key
+        mentions = event.content.get("m.mentions")
+        if not (isinstance(mentions, dict) and mentions.get("room")) and not (
+            await self._with_own_rules()
+        ):
+            return EventFacts(shown, self.view.head.joined)  # no rule asks for the sender's power
+        levels_event = await self.view.state_event(self._tx, *POWER_LEVELS)
+        create = await self.view.state_event(self._tx, *CREATE)
         levels = PowerLevels(create, levels_event, self.view.version)
         notifications = levels_event.content.get("notifications") if levels_event else None
         return EventFacts(

@@ -10,18 +10,24 @@ import orjson
 from kerwen.rooms import search_words
 from kerwen.rooms.store import search
 from kerwen.storage.database import Database, retrying
+from kerwen.storage.feed import Feed
 
 _BATCH: Final = 200  # events of one transaction: a few milliseconds
 _BATCHES_MAX: Final = 50  # that a search waits for
 _LOOK_S: Final = 10.0
 _PAUSE_S: Final = 0.05
+_QUIET_CHANGES: Final = 200  # between two looks; with more the house is busy
+_BUSY_MAX_S: Final = 60.0  # even a busy house indexes that often
 
 
 class SearchIndex:
-    """Keeps the index behind what is said by seconds, and not at all when somebody searches."""
+    """Keeps the index at most a minute behind what is said, and not at all when somebody
+    searches."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, feed: Feed) -> None:
         self._db = db
+        self._feed = feed
+        self._seen = feed.settled
 
     async def catch_up(self) -> None:
         """Takes in what is pending; of a very long backlog only the oldest part."""
@@ -50,7 +56,20 @@ class SearchIndex:
             return len(found)
 
     async def work(self) -> None:
-        """The worker: looks every few seconds."""
+        """The worker: takes in what is pending when the house is quiet, or once a minute.
+
+        A search takes in what it needs itself, so nobody waits for this.
+        """
+        clock = asyncio.get_running_loop().time
         while True:
-            more = await self.take_in()
-            await asyncio.sleep(_PAUSE_S if more else _LOOK_S)
+            waited_since = clock()
+            while self._is_busy() and clock() - waited_since < _BUSY_MAX_S:
+                await asyncio.sleep(_LOOK_S)
+            while await self.take_in():
+                await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(_LOOK_S)
+
+    def _is_busy(self) -> bool:
+        """Whether much was written since the last look."""
+        before, self._seen = self._seen, self._feed.settled
+        return self._seen - before > _QUIET_CHANGES
