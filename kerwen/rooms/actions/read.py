@@ -22,6 +22,7 @@ from kerwen.rooms.store.names import Names
 from kerwen.rooms.visibility import Sight
 from kerwen.storage.database import Database, Snap
 
+_BEGINNING = -(2**62)
 _PAGES_MAX = 10  # pages read to fill a filtered answer
 _MEMBERSHIPS = frozenset({"join", "invite", "knock", "leave", "ban"})
 
@@ -162,7 +163,7 @@ class Read:
             head = await heads.get_head(snap, room_no)
             assert head is not None
             if start is None:
-                place = head.head + 1 if backwards else 1
+                place = head.head + 1 if backwards else _BEGINNING
             else:
                 place = min(await self.place(snap, room_no, start), head.head + 1)
             stop = await self.place(snap, room_no, end) if end is not None else None
@@ -174,7 +175,10 @@ class Read:
             if wanted.lazy_load_members and found:
                 people = await self._senders(snap, room_no, found)
                 shown = await render_all(snap, people, self._clock(), who.device_no, room_id)
-            first = start if start is not None else f"t{place}"
+            first = start
+            if first is None:  # backfilled events stand before the first one of ours
+                oldest = found[0].seq if found and not backwards else place
+                first = f"t{max(oldest, -(2**53))}"
             return Page(first, None if walk.place is None else f"t{walk.place}", chunk, shown)
 
     async def _senders(self, snap: Snap, room_no: int, found: Sequence[Stored]) -> list[Stored]:

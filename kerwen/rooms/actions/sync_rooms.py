@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import orjson
@@ -20,6 +20,7 @@ from kerwen.rooms.filters import Filter
 from kerwen.rooms.store import events, members, receipts, state
 from kerwen.rooms.store.events import LOUD, MARKED, Stored
 from kerwen.rooms.store.receipts import Standing
+from kerwen.rooms.store.relations import any_relations
 from kerwen.rooms.store.state import StateKey
 from kerwen.storage.database import Snap
 
@@ -298,9 +299,11 @@ class RoomSync:
         self, snap: Snap, me: Asker, place: Standing, window: Window, timeline: list[Stored]
     ) -> bytes:
         """The events of a stretch that is not all there is, with what relates to them."""
-        sight = await visible_events(snap, place.room_no, me.user_id)
-        viewer = Viewer(me.user_id, me.device_no, me.ignored, sight, window.now_ms)
-        bundles = await bundled(snap, place.room_no, timeline, viewer)
+        bundles: Mapping[str, bytes] = {}
+        if timeline and await any_relations(snap, place.room_no):
+            sight = await visible_events(snap, place.room_no, me.user_id)
+            viewer = Viewer(me.user_id, me.device_no, me.ignored, sight, window.now_ms)
+            bundles = await bundled(snap, place.room_no, timeline, viewer)
         rendered = await render_all(snap, timeline, window.now_ms, me.device_no, bundles=bundles)
         if me.wanted.event_fields is not None:
             rendered = [_picked(me, e) for e in rendered]
