@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,20 +19,28 @@ from kerwen.mail.actions.deliver import Deliver
 from kerwen.mail.actions.expunge import Expunge
 from kerwen.mail.actions.fetch import Fetch
 from kerwen.mail.actions.mailboxes import Mailboxes
+from kerwen.mail.actions.queue import Queue
+from kerwen.mail.actions.receive import Receive
+from kerwen.mail.actions.recipients import Recipients
 from kerwen.mail.actions.records import Records
 from kerwen.mail.actions.release import Release
+from kerwen.mail.actions.report import Report
 from kerwen.mail.actions.search import Search
 from kerwen.mail.actions.store_flags import StoreFlags
+from kerwen.mail.actions.tidy import Tidy
 from kerwen.mail.actions.unlock import OpenVaults
 from kerwen.mail.actions.views import Views
 from kerwen.mail.actions.watch import MailWatches
 from kerwen.mail.store.key_file import key_file
+from kerwen.mail.store.queue_key import QueueKey
 from kerwen.mail.store.tags import Tags
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
 from kerwen.vault.actions.delivery_keys import DeliveryKeys
 from kerwen.vault.store import Vaults
+
+_TIDY_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -53,6 +63,10 @@ class MailHouse:
     search: Search
     views: Views
     watches: MailWatches
+    queue: Queue
+    recipients: Recipients
+    receive: Receive
+    tidy: Tidy
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -81,6 +95,18 @@ def build_mail(
     views = Views(db)
     watches = MailWatches(feed)
 
+    queue_key = QueueKey(key_file(keys, "queue"), secrets.token_bytes)
+    queue = Queue(db, blobs, queue_key, tags, random.random, clock)
+    recipients = Recipients(db, config.server_name)
+    report = Report(recipients.domain, recipients, deliver, queue, secrets.token_bytes, clock)
+    queue.tell = report.send
+    tidy = Tidy(db, clock)
+
+    async def keep_tidy() -> None:
+        while True:
+            await asyncio.sleep(_TIDY_S)
+            await tidy.run()
+
     async def close() -> None:
         compact.close()
         open_vaults.close()
@@ -103,7 +129,11 @@ def build_mail(
         Search(db, records, tags, clock),
         views,
         watches,
+        queue,
+        recipients,
+        Receive(db, recipients, deliver, queue, quota),
+        tidy,
         [watches.stop],
-        [compact.work],
+        [compact.work, keep_tidy],
         [close],
     )

@@ -80,11 +80,10 @@ class Append:
         if not 0 < len(items) <= limits.APPENDS_AT_ONCE:
             raise Refused(Reason.TOO_LARGE, f"At most {limits.APPENDS_AT_ONCE} messages at once")
         await self.check(account_no, name, sum(item.made.size for item in items))
-        epochs = [await self._keys.of(account_no) for _ in items]
         first_no = await self._db.take_id("mail_message", len(items))
         work = _Sealed(account_no, first_no, items)
         try:
-            await self._seal(work, epochs)
+            await self._seal(work)
             return await retrying(lambda: self._write(name, work))
         except BaseException:
             await self._blobs.delete(work.blobs())
@@ -106,11 +105,12 @@ class Append:
         if account.used + size > quota:
             raise Refused(Reason.OVER_QUOTA, "The mailbox is full")
 
-    async def _seal(self, work: _Sealed, epochs: Sequence[Epoch]) -> None:
+    async def _seal(self, work: _Sealed) -> None:
         items, no = work.items, work.first_no
         if len(items) < PAGED:
             for at, item in enumerate(items):
-                sealed = await sealing.sealed(item.made, epochs[at], no + at)
+                epoch = await self._keys.of(work.account_no)
+                sealed = await sealing.sealed(item.made, epoch, no + at)
                 blob = None
                 if len(sealed.body) > ROW_MAX:
                     blob = (await self._blobs.put_bytes(sealed.body)).key
@@ -121,12 +121,13 @@ class Append:
         size = -(-len(items) // count)
         for start in range(0, len(items), size):
             some = items[start : start + size]
-            entries = [
-                _entry(item.made, epochs[start + at], no + start + at)
-                for at, item in enumerate(some)
-            ]
             page_no = await self._db.take_id("mail_page")
-            work.pages.append(await self._pages.make(epochs[start], page_no, entries))
+            for _ in some[1:]:
+                await self._keys.of(work.account_no)  # each message counts
+            epoch = await self._keys.of(work.account_no)
+            with sealing.hand(epoch, len(some) + len(page.KINDS)) as own:
+                entries = [_entry(item.made, own, no + start + at) for at, item in enumerate(some)]
+                work.pages.append(await self._pages.make(own, page_no, entries))
 
     async def _write(self, name: str, work: _Sealed) -> Appended:
         account_no, now_s = work.account_no, self._clock() // 1000

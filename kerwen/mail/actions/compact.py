@@ -119,9 +119,16 @@ class Compact:
     # --- loose messages
 
     async def _loose(self, account_no: int, unlocked: Unlocked | None) -> int:
-        epoch = await self._keys.of(account_no)
         async with self._db.read(long=True) as snap:
             rows = await messages.loose(snap, account_no, _AT_ONCE)
+        epoch = await self._keys.of(account_no)
+        pages = -(-len(rows) // page.HELD_MAX) + 1
+        with sealing.hand(epoch, pages * len(page.KINDS)) as own:
+            return await self._loose_rows(account_no, rows, own, unlocked)
+
+    async def _loose_rows(
+        self, account_no: int, rows: Sequence[Loose], epoch: Epoch, unlocked: Unlocked | None
+    ) -> int:
         entries = await self._opened(rows, epoch, unlocked)
         if len(entries) < PAGE_LEAST:
             self._tried[account_no] = len(rows)
@@ -234,9 +241,9 @@ class Compact:
         if not entries:
             return 0
         old = await self._repacked(account_no, entries, pages)
-        epoch = await self._keys.of(account_no)
         page_no = await self._db.take_id("mail_page")
-        made = await self._pages.make(epoch, page_no, entries)
+        with sealing.hand(await self._keys.of(account_no), len(page.KINDS)) as own:
+            made = await self._pages.make(own, page_no, entries)
         try:
             blobs = await retrying(lambda: self._swap(account_no, made, pages, old))
         except BaseException:

@@ -118,12 +118,12 @@ class Deliver:
     async def _seal(
         self, made: Made, account_no: int, sealed: dict[int, Sealed], refused: dict[int, Reason]
     ) -> None:
+        no = await self._db.take_id("mail_message")
         try:
-            epoch = await self._keys.of(account_no)
+            epoch = await self._keys.of(account_no)  # and nothing is waited for before it is used
         except Refused as refusal:
             refused[account_no] = refusal.reason
             return
-        no = await self._db.take_id("mail_message")
         sealed[account_no] = await sealing.sealed(made, epoch, no)
 
     async def _put_bodies(self, sealed: dict[int, Sealed], names: dict[int, str]) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import TracebackType
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -99,22 +100,33 @@ def seal(made: Made, epoch: Epoch, no: int) -> Sealed:
 async def sealed(made: Made, epoch: Epoch, no: int) -> Sealed:
     """`seal`; a long message is sealed on a thread."""
     if len(made.raw) > OFF_LOOP:
-        # the nonce is counted up by the loop's thread only: three numbers are ours from here
-        hand = _reserved(epoch, 3)
-        try:
-            return await asyncio.to_thread(seal, made, hand, no)
-        finally:
-            hand.wipe()
+        with hand(epoch, 3) as own:
+            return await asyncio.to_thread(seal, made, own, no)
     return seal(made, epoch, no)
 
 
-def _reserved(epoch: Epoch, boxes: int) -> Epoch:
-    """The same key with nonces that the epoch will not use itself."""
-    hand = Epoch(
-        epoch.epoch_no, epoch.account_no, epoch.started_ms, bytearray(epoch.key), epoch.boxes
-    )
-    epoch.boxes += boxes
-    return hand
+class hand:
+    """A second hand on an epoch's key, for work that is waited for in between: it has nonces that
+    the epoch will not use itself, and the key stays even if the epoch is ended meanwhile.
+    """
+
+    __slots__ = ("_epoch",)
+
+    def __init__(self, epoch: Epoch, boxes: int) -> None:
+        key = bytearray(epoch.key)
+        self._epoch = Epoch(epoch.epoch_no, epoch.account_no, epoch.started_ms, key, epoch.boxes)
+        epoch.boxes += boxes
+
+    def __enter__(self) -> Epoch:
+        return self._epoch
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._epoch.wipe()
 
 
 def row_of(sealed: Sealed, account_no: int, copies: int, blob: str | None) -> dict[str, Any]:

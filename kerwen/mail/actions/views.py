@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any, Final
 
 from kerwen.mail.actions.mailboxes import unknown
@@ -79,6 +80,17 @@ class View:
     def threads(self) -> array[int]:
         """Tags of the threads."""
         return self._column("threads", "q")
+
+    @property
+    def index(self) -> dict[int, tuple[int, ...]]:
+        """The places of each message by its number; made when first asked for."""
+        found: dict[int, tuple[int, ...]] | None = self._columns.get("index")
+        if found is None:
+            found = {}
+            for place, no in enumerate(self.nos):
+                found[no] = (*found.get(no, ()), place)
+            self._columns["index"] = found
+        return found
 
     @property
     def flags(self) -> bytes:
@@ -181,6 +193,24 @@ class Views:
                 if first not in fresh and row.segment.uids[0] in gone:
                     del rows[first]
         return [rows[first] for first in sorted(rows)]
+
+    async def where(
+        self, account_no: int, nos: Iterable[int]
+    ) -> dict[int, list[tuple[int, Placed]]]:
+        """In which mailboxes messages lie, and how (JMAP); all of one moment."""
+        wanted = set(nos)
+        found: dict[int, list[tuple[int, Placed]]] = {}
+        async with self._db.read() as snap:
+            for mailbox in await boxes.all_of(snap, account_no):
+                if not mailbox.messages:
+                    continue
+                view = await self.current_in(snap, account_no, mailbox.mailbox_no)
+                index = view.index
+                for no in wanted & index.keys():
+                    found.setdefault(no, []).extend(
+                        (mailbox.mailbox_no, view[place]) for place in index[no]
+                    )
+        return found
 
     def changed(self, before: int, mailbox: Mailbox, rows: list[Row]) -> None:
         """Some rows of a mailbox are now so, nothing else changed since HIGHESTMODSEQ `before`:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from kerwen.base import limits
+from kerwen.mail.store import mailboxes
 from kerwen.mail.store.segment import FULL, Placed, Segment, appended, decode, pack, unpack
 from kerwen.storage.database import Snap, Tx
 from kerwen.storage.sql import sql
@@ -63,6 +65,9 @@ _OLD = sql(
     " order by modseq desc limit 1 offset :keep"
 )
 _FORGET = sql("delete from mail_vanished where account_no = :account_no and modseq <= :modseq")
+
+
+_FORGET_EVERY = 256  # deeds between two looks at what may be forgotten
 
 
 class Row(msgspec.Struct, gc=False):
@@ -191,6 +196,10 @@ async def vanish(
         uids=pack("I", uids),
         nos=pack("Q", nos),
     )
+    if modseq % _FORGET_EVERY == 0:
+        forgot = await forget(tx, account_no, limits.VANISHED_KEPT)
+        if forgot is not None:
+            await mailboxes.set_forgot(tx, account_no, forgot)
 
 
 async def vanished(snap: Snap, account_no: int, mailbox_no: int, modseq: int) -> array[int]:

@@ -1,0 +1,79 @@
+"""Sends delivery reports: into the sender's mailbox here, or by the queue to elsewhere."""
+
+# RFC 3461 §6, RFC 3464
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from kerwen.base.clock import Clock, now_ms
+from kerwen.mail import dsn, message
+from kerwen.mail.actions import sealing
+from kerwen.mail.actions.deliver import Deliver, Recipient
+from kerwen.mail.actions.queue import Addressee, Envelope, Queue, Told
+from kerwen.mail.actions.recipients import Found
+
+
+class Finds(Protocol):
+    """The part of `Recipients` that reports use."""
+
+    async def find(self, address: str) -> Found:
+        """Who gets the mail of an address."""
+
+    def is_local(self, address: str) -> bool:
+        """Whether an address is of our domain."""
+
+
+class Report:
+    """Builds and sends reports; each key once."""
+
+    def __init__(
+        self,
+        host: str,
+        recipients: Finds,
+        deliver: Deliver,
+        queue: Queue,
+        draw: Callable[[int], bytes],
+        clock: Clock = now_ms,
+    ) -> None:
+        self._host = host
+        self._recipients = recipients
+        self._deliver = deliver
+        self._queue = queue
+        self._draw = draw
+        self._clock = clock
+
+    async def send(self, told: Told) -> None:
+        """When this returns, the report is durable. A report about a report is never sent."""
+        sender = told.envelope.sender
+        if not sender:
+            return
+        raw = self._build(told)
+        if not self._recipients.is_local(sender):
+            never = frozenset({"NEVER"})
+            await self._queue.enqueue(Envelope(""), [Addressee(sender, never)], raw)
+            return
+        found = await self._recipients.find(sender)
+        accounts = [Recipient(account_no) for account_no, _ in found.accounts]
+        if accounts:
+            await self._deliver.run(await sealing.made(raw), accounts, key=b"report " + told.key)
+
+    def _build(self, told: Told) -> bytes:
+        mark = self._draw(12).hex()
+        root = message.scan(told.message)
+        return b"Return-Path: <>\r\n" + dsn.build(
+            dsn.Report(
+                host=self._host,
+                postmaster=f"postmaster@{self._host}",
+                sender=told.envelope.sender,
+                outcomes=told.outcomes,
+                at_ms=self._clock(),
+                arrived_ms=told.arrived_ms,
+                message_id=f"{mark}@{self._host}",
+                boundary=f"report-{mark}",
+                envelope_id=told.envelope.envelope_id,
+                header=told.message[: root.body],
+                message=told.message if told.envelope.return_full else None,
+            )
+        )

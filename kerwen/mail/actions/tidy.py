@@ -1,0 +1,38 @@
+"""What a timer does, and what the sweep of blobs asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from kerwen.base import limits
+from kerwen.base.clock import Clock, now_ms
+from kerwen.mail.store import messages, threads
+from kerwen.storage.database import Database, retrying
+
+_AT_ONCE: Final = 1_000
+
+
+class Tidy:
+    """Forgets what is old."""
+
+    def __init__(self, db: Database, clock: Clock = now_ms) -> None:
+        self._db = db
+        self._clock = clock
+
+    async def named(self, keys: Sequence[str]) -> set[str]:
+        """Which of these blobs belong to mail: the sweep must leave them."""
+        async with self._db.read(long=True) as snap:
+            return await messages.named(snap, keys)
+
+    async def run(self) -> int:
+        """Forgets deliveries that nobody repeats any more; how many there were."""
+        before, count = self._clock() - limits.DELIVERED_KEPT_MS, 0
+
+        async def write() -> int:
+            async with self._db.write() as tx:
+                return await threads.sweep(tx, before, _AT_ONCE)
+
+        while removed := await retrying(write):
+            count += removed
+        return count
