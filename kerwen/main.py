@@ -91,12 +91,14 @@ async def build(config: Config) -> House:
     database = await open_database(config.database or config.data_path / "kerwen.db", feed)
     blobs = open_blobs(config)
     messenger = build_messenger(config, database, feed, blobs)
+    for deed in messenger.at_start:
+        await deed()
     limiter = TokenBuckets(PUBLIC_RATES if config.limits_rates else {})
 
     house: House
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
     areas: Sequence[routes.Area] = [health, *messenger.areas]
-    app = App(routes.gather(areas), messenger.accounts.authenticate, limiter)
+    app = App(routes.gather(areas), messenger.accounts.authenticate, limiter, messenger.masks)
     http = HttpServer(app, proxies=config.proxies, fault=replies.fault)
     house = House(
         config=config,

@@ -25,6 +25,7 @@ from kerwen.accounts.push_rules_store import PushRules
 from kerwen.api.client.absent import AbsentApi
 from kerwen.api.client.account_data import AccountDataApi
 from kerwen.api.client.accounts import AccountHooks, Accounts, AccountSettings
+from kerwen.api.client.app_services import AppServicesApi
 from kerwen.api.client.calls import CallsApi
 from kerwen.api.client.cross_signing import CrossSigningApi
 from kerwen.api.client.delayed import DelayedApi
@@ -53,9 +54,11 @@ from kerwen.api.client.to_device import ToDeviceApi
 from kerwen.api.client.ui_auth import challenge_reply
 from kerwen.api.client.user_directory import UserDirectoryApi
 from kerwen.api.client.wellknown import WellKnown
-from kerwen.api.http import Reply, Request
+from kerwen.api.http import Caller, Masks, Reply, Request
 from kerwen.api.push import PushApi
 from kerwen.api.routes import Area
+from kerwen.app_services import store as app_services_store
+from kerwen.app_services.parts import AppServices, build_app_services, load_services
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
 from kerwen.calls.turn import Turn
@@ -99,6 +102,7 @@ from kerwen.rooms.actions.peek import Peek
 from kerwen.rooms.actions.read import Read
 from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.actions.relations import Relations
+from kerwen.rooms.actions.render import render_all
 from kerwen.rooms.actions.report import Reports
 from kerwen.rooms.actions.room_summary import RoomSummary
 from kerwen.rooms.actions.search import Search
@@ -110,13 +114,14 @@ from kerwen.rooms.actions.sync_rooms import RoomSync
 from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.actions.upgrade_room import UpgradeRoom
 from kerwen.rooms.store import delayed, members
+from kerwen.rooms.store.events import Stored
 from kerwen.rooms.store.names import Names
 from kerwen.rooms.store.sliding import drop_device as drop_connections
 from kerwen.rooms.store.users import user_ids
 from kerwen.rooms.store.view import RoomViews
 from kerwen.rooms.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
 from kerwen.storage.blobs import Blobs
-from kerwen.storage.database import Database, Tx
+from kerwen.storage.database import Database, Snap, Tx
 from kerwen.storage.feed import Feed
 from kerwen.storage.key_files import signing_key
 from kerwen.storage.wake import WakeIndex
@@ -144,9 +149,13 @@ class Messenger:
     delay: Delay
     outgoing: Outgoing
     push: Push
+    app_services: AppServices
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    at_start: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Done before anybody may ask anything."""
+    masks: Masks | None = None
 
 
 def build_messenger(
@@ -169,6 +178,7 @@ def build_messenger(
         push_rules,
     )
     membership = Membership(append)
+    services = load_services(config)
 
     # accounts
     vaults = Vaults(secrets.token_bytes, clock)
@@ -190,6 +200,7 @@ def build_messenger(
             well_known=_well_known(config),
         ),
         AccountHooks(
+            reserved=lambda localpart: services.user_is_claimed(f"@{localpart}:{domain}"),
             device_id_taken=is_cross_signing_key,
             on_device_removed=[on_device_removed, _drop_pushers, drop_connections],
             on_device_renamed=[on_device_renamed],
@@ -232,6 +243,8 @@ def build_messenger(
     feed.follow(query.follow)
 
     async def check_uia(request: Request, body: Mapping[str, Any]) -> Reply | None:
+        if request.caller.service:  # AS #cross-signing
+            return None
         auth = body.get("auth")
         proof = await accounts.prove.owner(
             "device_signing", request.caller.account_no, auth if isinstance(auth, dict) else None
@@ -244,6 +257,26 @@ def build_messenger(
     outgoing = _outgoing(config)
     base_url = _well_known(config).base_url
     push = build_push(config, db, feed, push_rules, Badge(db), outgoing, base_url, clock)
+
+    async def rendered(snap: Snap, event: Stored, room_id: str) -> bytes:
+        return (await render_all(snap, [event], clock(), 0, room_id))[0]
+
+    app_services = build_app_services(
+        config,
+        db,
+        feed,
+        outgoing,
+        accounts.register,
+        accounts.log_in,
+        services,
+        rendered,
+        typing.users,
+        clock,
+    )
+    append.bridges = app_services.bridges
+    if services:
+        typing.listeners.append(app_services.soft)
+        accounts.service_accounts = app_services.enrol
 
     async def check_app_password(name: str, password: str) -> int | None:
         localpart = localpart_named(name, domain)
@@ -260,7 +293,7 @@ def build_messenger(
         TagsApi(account_data),
         PushRulesApi(EditPushRules(db), Pushers(db, clock, plain_http=config.dev)),
         FiltersApi(filters),
-        ProfileApi(Profiles(db, domain, profile_changed)),
+        ProfileApi(Profiles(db, domain, profile_changed, make_user=app_services.bridges.make_user)),
         UserDirectoryApi(UserDirectory(db, neighbours.visible)),
         OpenIdApi(OpenId(db, domain, secrets.token_bytes, clock)),
         KeysApi(
@@ -293,6 +326,7 @@ def build_messenger(
         NotificationsApi(Notifications(db, push_rules, clock)),
         HierarchyApi(Hierarchy(db, names, summary)),
         PushApi(push.topics, check_app_password),
+        AppServicesApi(services, app_services.lookup, app_services.client, db, names, clock),
         AbsentApi(),
     ]
 
@@ -320,6 +354,7 @@ def build_messenger(
         delay,
         outgoing,
         push,
+        app_services,
         at_stop=[typing.stop, sync.stop, sliding_sync.stop, peek.stop, push.topics.stop],
         workers=[
             sweep,
@@ -329,8 +364,11 @@ def build_messenger(
             push.follow,
             push.sender.run,
             push.sweep,
+            *app_services.workers(),
         ],
         at_end=[close],
+        at_start=[app_services.at_start],
+        masks=app_services.masks(db, Caller) if services else None,
     )
 
 
@@ -362,6 +400,7 @@ async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
     await openid_store.drop_account(tx, account_no)
     await profile_store.drop(tx, account_no)
     await push_store.drop_account(tx, account_no)
+    await app_services_store.drop_user(tx, account_no)
     await delayed.drop_user(tx, account_no)
 
 

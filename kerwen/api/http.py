@@ -157,6 +157,10 @@ class Request:
         """Every value of a query parameter."""
         return self._queries().get(name, [])
 
+    def query_names(self) -> list[str]:
+        """The names of all query parameters."""
+        return list(self._queries())
+
     def need_query(self, name: str) -> str:
         """A query parameter that must be there."""
         value = self.query(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import orjson
@@ -80,10 +80,17 @@ _MEMBERS = sql(
     " join users u on u.user_no = m.user_no where m.room_no = :room_no"
     " and substr(u.user_id, length(u.user_id) - length(:domain) + 1) = :domain"
 )
-_OWNERS = sql(
+_OWNER = sql(
     "select d.device_no, d.device_id, u.user_id, d.account_no from devices d"
-    " join users u on u.user_no = d.account_no where d.device_no {in_ints:devices}"
+    " join users u on u.user_no = d.account_no"
+    " join app_service_users a on a.account_no = d.account_no and a.service_id = :service_id"
+    " where d.device_no = :device_no"
 )
+_ADD_USER = sql(
+    "insert into app_service_users (account_no, service_id) values (:account_no, :service_id)"
+)
+_SERVICE_OF = sql("select service_id from app_service_users where account_no = :account_no")
+_DROP_USER = sql("delete from app_service_users where account_no = :account_no")
 _SHARING = sql(
     "select distinct u.user_id from members m join members o on o.room_no = m.room_no"
     " join users u on u.user_no = o.user_no"
@@ -108,6 +115,7 @@ _LISTED = sql(
     "select room_no from app_service_rooms where service_id = :service_id"
     " and network_id = :network_id order by room_no limit 10000"
 )
+_ALL_LISTED = sql("select distinct room_no from app_service_rooms order by room_no limit 10000")
 
 
 # --- transactions ---------------------------------------------------------------------------
@@ -191,10 +199,26 @@ async def local_members(snap: Snap, room_no: int, domain: str) -> list[Local]:
     return [Local(*row) for row in await snap.all(_MEMBERS, room_no=room_no, domain=domain)]
 
 
-async def owners(snap: Snap, devices: Iterable[int]) -> dict[int, Owner]:
-    """Devices with their owners; those that are gone are left out."""
-    rows = await snap.all(_OWNERS, devices=list(devices))
-    return {row[0]: Owner(*row) for row in rows}
+async def add_user(tx: Tx, account_no: int, service_id: str) -> None:
+    """A service has registered an account."""
+    await tx.run(_ADD_USER, account_no=account_no, service_id=service_id)
+
+
+async def service_of(snap: Snap, account_no: int) -> str | None:
+    """The service that registered an account; None for people."""
+    row = await snap.one(_SERVICE_OF, account_no=account_no)
+    return row[0] if row else None
+
+
+async def drop_user(tx: Tx, account_no: int) -> None:
+    """The account is closed."""
+    await tx.run(_DROP_USER, account_no=account_no)
+
+
+async def owner(snap: Snap, service_id: str, device_no: int) -> Owner | None:
+    """Whose a device is, if a service registered them."""
+    row = await snap.one(_OWNER, service_id=service_id, device_no=device_no)
+    return Owner(*row) if row else None
 
 
 async def sharing_ids(snap: Snap, user_no: int) -> list[str]:
@@ -235,3 +259,8 @@ async def listed_rooms(snap: Snap, service_id: str, network_id: str) -> list[int
     """The rooms that a service lists for a network."""
     rows = await snap.all(_LISTED, service_id=service_id, network_id=network_id)
     return [row[0] for row in rows]
+
+
+async def all_listed_rooms(snap: Snap) -> list[int]:
+    """The rooms that any service lists."""
+    return [row[0] for row in await snap.all(_ALL_LISTED)]

@@ -23,8 +23,8 @@ OPERATIONS = [Operation(**o) for o in json.loads((_HERE / "operations.json").rea
 BY_ID = {o.id: o for o in OPERATIONS}
 SCHEMAS: dict[str, Any] = json.loads((_HERE / "schemas.json").read_text())
 
-# The house has no identity server, no single sign-on, no provider of OAuth 2.0, no application
-# services and no policy server. It says so in the way that is specified: (status, errcode).
+# The house has no identity server, no single sign-on, no provider of OAuth 2.0, no policy server;
+# and this one has no application service. It says so in the way that is specified.
 _NO_IDENTITY_SERVER = (403, "M_THREEPID_DENIED")
 REFUSED: dict[str, tuple[int, str]] = {
     "post3PIDs": _NO_IDENTITY_SERVER,

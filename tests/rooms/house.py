@@ -94,7 +94,9 @@ class House:
         blobs = FileBlobs(folder / "blobs")
         self.messenger = build_messenger(config, db, feed, blobs, self.clock)
         self.router = routes.gather(self.messenger.areas)
-        self.app = App(self.router, self.messenger.accounts.authenticate, NoLimiter())
+        self.app = App(
+            self.router, self.messenger.accounts.authenticate, NoLimiter(), self.messenger.masks
+        )
         self._numbers = itertools.count(1)
         self.bugs: list[str] = []
 

@@ -27,10 +27,18 @@ Remote = Callable[[str, str | None], Awaitable[dict[str, Any]]]
 """Asks another server for a profile: (user id, one field or all); `Refused(NOT_FOUND)`."""
 
 
+MakeUser = Callable[[str], Awaitable[bool]]
+"""Asks for a user of ours who does not exist: whether an application service has made them."""
+
+
+async def _nobody(user_id: str) -> bool:
+    return False
+
+
 class Profiles:
     """Reads and changes profiles."""
 
-    __slots__ = ("_changed", "_db", "_remote", "_server_name")
+    __slots__ = ("_changed", "_db", "_make_user", "_remote", "_server_name")
 
     def __init__(
         self,
@@ -38,7 +46,9 @@ class Profiles:
         server_name: str,
         on_profile_changed: Changed,
         remote: Remote | None = None,
+        make_user: MakeUser = _nobody,
     ) -> None:
+        self._make_user = make_user
         self._db = db
         self._server_name = server_name
         self._changed = on_profile_changed
@@ -50,6 +60,9 @@ class Profiles:
             return await self._ask(user_id, None)
         async with self._db.read() as snap:
             found = await profile_store.of_user(snap, user_id)
+        if found is None and await self._make_user(user_id):
+            async with self._db.read() as snap:
+                found = await profile_store.of_user(snap, user_id)
         if found is None:
             raise Refused(Reason.NOT_FOUND, "Profile not found")
         return found[1].shown()

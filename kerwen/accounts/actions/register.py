@@ -44,7 +44,7 @@ class Wanted:
     admin: bool = False
     kind: str = "person"
     address: str = ""
-    by_service: bool = False  # an application service has looked at the name itself
+    by_service: OnRegistered | None = None  # an application service, which knows the name is good
 
 
 class Register:
@@ -117,6 +117,8 @@ class Register:
             await self._vaults.create(tx, account_no, slots)
             for other in self._others:
                 await other(tx, account_no, user_id)
+            if wanted.by_service is not None:
+                await wanted.by_service(tx, account_no, user_id)
             session = None
             if pair is not None:
                 session = await self._sessions.open(
@@ -133,7 +135,7 @@ class Register:
         return user_id, session
 
     async def _name(self, wanted: Wanted) -> str:
-        if wanted.localpart is not None and wanted.by_service:
+        if wanted.localpart is not None and wanted.by_service is not None:
             return wanted.localpart
         if wanted.localpart is not None:
             return await self.check_name(wanted.localpart)

@@ -117,8 +117,6 @@ class RoomDirectoryApi:
         asked = request.json(_Query)
         if asked.third_party_instance_id is not None and asked.include_all_networks:
             raise Refused(Reason.INVALID_PARAM, "One network or all networks, not both")
-        if asked.third_party_instance_id is not None:
-            return {"chunk": [], "total_room_count_estimate": 0}  # no bridge lists rooms here
         if asked.limit is not None and asked.limit < 0:
             raise Refused(Reason.INVALID_PARAM, "limit must be at least 0")
         chosen = asked.filter or _Filter()
@@ -128,7 +126,14 @@ class RoomDirectoryApi:
             raise Refused(Reason.TOO_LARGE, "Too many room types")
         limit = min(asked.limit or 0, PAGE_MAX)
         return await self._found(
-            Search(limit, asked.since, chosen.generic_search_term, chosen.room_types)
+            Search(
+                limit,
+                asked.since,
+                chosen.generic_search_term,
+                chosen.room_types,
+                asked.third_party_instance_id,
+                asked.include_all_networks,
+            )
         )
 
     async def _found(self, search: Search) -> dict[str, Any]:

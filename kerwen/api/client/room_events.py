@@ -18,6 +18,7 @@ from kerwen.rooms.actions.send import Send
 from kerwen.rooms.filters import EventFilter
 
 _C = "/_matrix/client/v3"
+_TS_MAX = 2**53 - 1
 
 
 class RoomEventsApi:
@@ -72,6 +73,7 @@ class RoomEventsApi:
             event_type(params["type"]),
             txn_id(params["txn_id"]),
             content_of(request.body),
+            ts=asked_ts(request),
         )
         return b'{"event_id":"%b"}' % event_id.encode()
 
@@ -86,6 +88,7 @@ class RoomEventsApi:
             event_type(params["type"]),
             params.get("state_key", ""),
             content_of(request.body),
+            ts=asked_ts(request),
         )
         return b'{"event_id":"%b"}' % event_id.encode()
 
@@ -197,6 +200,16 @@ class RoomEventsApi:
             reader(request), request.params["room_id"], ts, direction == "f"
         )
         return {"event_id": event_id, "origin_server_ts": found}
+
+
+def asked_ts(request: Request) -> int | None:
+    """AS #timestamp-massaging: the time that an application service gives an event."""
+    text = request.query("ts")
+    if text is None or not request.caller.service:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text[:20]) > _TS_MAX:
+        raise Refused(Reason.INVALID_PARAM, "ts is a time in milliseconds")
+    return int(text)
 
 
 def _filter(request: Request) -> EventFilter:

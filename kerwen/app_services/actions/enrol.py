@@ -12,9 +12,10 @@ from kerwen.accounts.actions.open_session import Session
 from kerwen.accounts.actions.register import Register, Wanted
 from kerwen.accounts.address import split_user_id, user_id_of
 from kerwen.accounts.store import accounts
+from kerwen.app_services import store
 from kerwen.app_services.registration import Service, Services, service_localpart
 from kerwen.base.errors import Reason, Refused
-from kerwen.storage.database import Database
+from kerwen.storage.database import Database, Tx
 
 
 class Enrol:
@@ -30,12 +31,20 @@ class Enrol:
         self._domain = domain
 
     async def senders(self) -> None:
-        """Makes the senders' accounts that are not there yet; at every start."""
+        """Makes the senders' accounts that are not there yet; at every start. `ValueError` where
+        a sender would be somebody else."""
         for service in self._services.all:
+            localpart = service.sender_localpart
             async with self._db.read() as snap:
-                if await accounts.taken(snap, service.sender_localpart):
-                    continue
-            await self._make(service.sender_localpart, Wanted(None, None, log_in=False))
+                account = await accounts.by_localpart(snap, localpart)
+                owner = await store.service_of(snap, account.account_no) if account else None
+            if account is None:
+                await self._make(service, localpart, Wanted(None, None, log_in=False))
+            elif owner != service.id:
+                raise ValueError(
+                    f"{service.id}: sender_localpart {localpart!r} is an account already, and not"
+                    " this service's"
+                )
 
     async def register(self, token: str | None, wanted: Wanted) -> tuple[str, Session | None]:
         """`m.login.application_service` of `/register`. Says `EXCLUSIVE`, `USER_IN_USE`."""
@@ -47,7 +56,7 @@ class Enrol:
         async with self._db.read() as snap:
             if await accounts.taken(snap, localpart):
                 raise Refused(Reason.USER_IN_USE, "This name is taken")
-        return await self._make(localpart, wanted)
+        return await self._make(service, localpart, wanted)
 
     async def log_in(self, token: str | None, named: object, device: DeviceWanted) -> Session:
         """`m.login.application_service` of `/login`; `named` is the `user` of an identifier."""
@@ -58,11 +67,17 @@ class Enrol:
         self._check_own(service, user_id_of(localpart, self._domain))
         async with self._db.read() as snap:
             account = await accounts.by_localpart(snap, localpart)
-        if account is None or not account.active:
-            raise Refused(Reason.FORBIDDEN, "There is no such user")
+            owner = await store.service_of(snap, account.account_no) if account else None
+        if account is None or not account.active or owner != service.id:
+            raise Refused(Reason.FORBIDDEN, "The service has not registered this user")
         return await self._log_in.by_service(account, device)
 
-    async def _make(self, localpart: str, wanted: Wanted) -> tuple[str, Session | None]:
+    async def _make(
+        self, service: Service, localpart: str, wanted: Wanted
+    ) -> tuple[str, Session | None]:
+        async def own(tx: Tx, account_no: int, user_id: str) -> None:
+            await store.add_user(tx, account_no, service.id)
+
         return await self._register.run(
             Wanted(
                 localpart,
@@ -73,7 +88,7 @@ class Enrol:
                 wanted.log_in,
                 kind="bot",
                 address=wanted.address,
-                by_service=True,
+                by_service=own,
             )
         )
 

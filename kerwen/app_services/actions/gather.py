@@ -10,7 +10,7 @@ import msgspec
 from kerwen.app_services import store
 from kerwen.app_services.actions.interest import Interest
 from kerwen.app_services.registration import Service
-from kerwen.app_services.store import Owner, Place
+from kerwen.app_services.store import Place
 from kerwen.app_services.transaction import Contents, merged, receipt, typing
 from kerwen.keys.store import one_time_key_counts, to_device, unused_fallback_types
 from kerwen.rooms.store import events, users
@@ -127,7 +127,11 @@ class Gather:
         if not await self._interest.in_room(snap, service, room_no, room_id):
             return
         rows = await store.receipts(snap, room_no, user_no, pos)
-        shown = [r for r in rows if r[1] != "m.read.private" or service.has_user(r[0])]
+        if any(row[1] == "m.read.private" for row in rows):
+            own = await store.service_of(snap, user_no) == service.id
+            shown = [row for row in rows if own or row[1] != "m.read.private"]
+        else:
+            shown = rows
         if shown:
             contents.ephemeral.append(receipt(room_id, shown))
 
@@ -142,14 +146,10 @@ class Gather:
 
     # --- encryption (MSC2409, MSC3202) ----------------------------------------------------------
 
-    async def _owner(self, snap: Snap, service: Service, device_no: int) -> Owner | None:
-        owner = (await store.owners(snap, [device_no])).get(device_no)
-        return owner if owner is not None and service.has_user(owner.user_id) else None
-
     async def _to_device(
         self, snap: Snap, service: Service, found: Gathered, device_no: int, pos: int
     ) -> bool:
-        owner = await self._owner(snap, service, device_no)
+        owner = await store.owner(snap, service.id, device_no)
         if owner is None:
             return True
         had = max((at for no, at in found.fetched if no == device_no), default=0)
@@ -165,7 +165,7 @@ class Gather:
     async def _keys(
         self, snap: Snap, service: Service, contents: Contents, device_no: int
     ) -> None:
-        owner = await self._owner(snap, service, device_no)
+        owner = await store.owner(snap, service.id, device_no)
         if owner is None:
             return
         counts = merged(await one_time_key_counts(snap, device_no))

@@ -1,7 +1,7 @@
 """Who acts when a request comes with an application service's token.
 
-Its own sender, or the user of its own whom the request names (AS #identity-assertion). The user
-must exist: a service registers its users, nobody is made by being named.
+Its own sender, or the user of its own whom the request names (AS #identity-assertion). It must
+have registered that user itself: a namespace that covers people gives no way to act as them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from kerwen.accounts.store import accounts, devices
+from kerwen.app_services import store
 from kerwen.app_services.registration import Service, Services
 from kerwen.base.errors import Reason, Refused
 from kerwen.storage.database import Database, Snap
@@ -68,7 +69,7 @@ class Masquerade(Generic[C]):
         localpart = acting[1:].partition(":")[0]
         async with self._db.read() as snap:
             account = await accounts.by_localpart(snap, localpart)
-            if account is None:
+            if account is None or not await self._registered(snap, service, account.account_no):
                 raise Refused(
                     Reason.FORBIDDEN, "The application service has not registered this user"
                 )
@@ -85,6 +86,9 @@ class Masquerade(Generic[C]):
             service=service.id,
             limited=service.rate_limited and acting != service.sender,
         )
+
+    async def _registered(self, snap: Snap, service: Service, account_no: int) -> bool:
+        return await store.service_of(snap, account_no) == service.id
 
     async def _device(
         self, snap: Snap, account_no: int, device_id: str | None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from kerwen.storage.database import Snap
+
 
 class Bridges(Protocol):
     """Users and aliases that application services hold (AS #registration)."""
@@ -18,6 +20,9 @@ class Bridges(Protocol):
         """Refuses (`EXCLUSIVE`) a name that is a service's alone. `service` is the id of the one
         that asks, empty for people."""
 
+    async def listed(self, snap: Snap, instance_id: str | None) -> list[int]:
+        """The rooms that stand in a network's directory; None: in any network's."""
+
 
 class NoBridges:
     """A house without application services."""
@@ -30,3 +35,6 @@ class NoBridges:
 
     def check_alias(self, user_id: str, alias: str, service: str) -> None:
         """Every name is free."""
+
+    async def listed(self, snap: Snap, instance_id: str | None) -> list[int]:
+        return []

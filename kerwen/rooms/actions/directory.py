@@ -34,6 +34,8 @@ class Search(msgspec.Struct):
     since: str | None = None
     term: str | None = None
     room_types: list[str | None] | None = None
+    network: str | None = None  # of an application service's directory, not our own
+    all_networks: bool = False
 
 
 class Found(msgspec.Struct):
@@ -146,7 +148,7 @@ class Directory:
         limit = min(search.limit or PAGE_DEFAULT, PAGE_MAX)
         backwards, start = _token(search.since)
         async with self._append.db.read(long=True) as snap:
-            rows = await aliases.directory(snap)
+            rows = await self._rows(snap, search)
             keys = [(-joined, room_no) for room_no, joined, _ in rows]
             if search.term or search.room_types is not None:
                 found = await self._some(snap, rows)
@@ -160,6 +162,16 @@ class Directory:
             _token_of("p", page[0]) if before else None,
             len(keys),
         )
+
+    async def _rows(self, snap: Snap, search: Search) -> list[tuple[int, int, int]]:
+        """(room, joined, state_seq) of the rooms in the directories that are asked for."""
+        rows = [] if search.network is not None else await aliases.directory(snap)
+        if search.network is None and not search.all_networks:
+            return rows
+        known = {row[0] for row in rows}
+        listed = await self._append.bridges.listed(snap, search.network)
+        more = await aliases.directory_of(snap, [no for no in listed if no not in known])
+        return sorted(rows + more, key=lambda row: (-row[1], row[0]))
 
     async def _some(self, snap: Snap, rows: Sequence[tuple[int, int, int]]) -> dict[int, Card]:
         """Cards of rooms in the list: remembered ones where nothing of the state changed."""

@@ -91,6 +91,8 @@ class Send:
         """Sets a piece of state (CS #put-state)."""
         user_id, user_no, _ = who
         about = state_key if event_type == "m.room.member" else None
+        if about is not None and content.get("membership") == "invite":
+            await self._append.meet(about)
         async with self._append.room(room_id, about=about) as room:
             if event_type == "m.room.canonical_alias":
                 await self._check_aliases(room, content)

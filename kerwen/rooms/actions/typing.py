@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from time import monotonic
 
@@ -21,6 +22,7 @@ class Typing:
         self._rooms: dict[int, dict[str, asyncio.TimerHandle]] = {}
         self._changed: dict[int, int] = {}  # room → count of its newest change
         self.count = 1
+        self.listeners: list[Callable[[int], None]] = []  # told a room where that changed
         self.origin = secrets.randbelow(0xFFFF) + 1
         # so long may somebody cease who began in the process before
         self._young_until = monotonic() + _TIMEOUT_MAX_MS / 1000
@@ -50,6 +52,8 @@ class Typing:
         if len(self._changed) > _ROOMS_MAX:
             self._changed.pop(next(iter(self._changed)))
         self._wake.soft(room_no, self.count)
+        for listener in self.listeners:
+            listener(room_no)
 
     def stop(self) -> None:
         """The server stops: nobody types any more, and those who wait are told so now, for the

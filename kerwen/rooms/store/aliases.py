@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kerwen.storage.database import Snap, Tx
 from kerwen.storage.sql import sql
 
@@ -20,6 +22,7 @@ _PUBLISH = sql(
 )
 _HIDE = sql("delete from published_rooms where room_no = :room_no")
 _PUBLISHED = sql("select 1 from published_rooms where room_no = :room_no")
+_DIRECTORY_OF = sql("select room_no, joined, state_seq from rooms where room_no {in_ints:nos}")
 _DIRECTORY = sql(
     "select p.room_no, r.joined, r.state_seq from published_rooms p"
     " join rooms r on r.room_no = p.room_no"
@@ -70,6 +73,11 @@ async def published(snap: Snap, room_no: int) -> bool:
 async def move_aliases(tx: Tx, old: int, new: int) -> None:
     """Points all aliases of a room to another one."""
     await tx.run(_MOVE, old=old, new=new)
+
+
+async def directory_of(snap: Snap, nos: Iterable[int]) -> list[tuple[int, int, int]]:
+    """The same of some rooms, whether they stand in the directory or not."""
+    return [(r[0], r[1], r[2]) for r in await snap.all(_DIRECTORY_OF, nos=list(nos))]
 
 
 async def directory(snap: Snap) -> list[tuple[int, int, int]]:

@@ -16,3 +16,6 @@ create table app_service_rooms (        -- rooms that a service lists for a netw
     service_id TEXT not null, network_id TEXT not null, room_no BIGINT not null,
     primary key (service_id, network_id, room_no)
 ) {without_rowid};
+create table app_service_users (        -- who registered whom: a service acts as nobody else
+    account_no {id}, service_id TEXT not null
+);
