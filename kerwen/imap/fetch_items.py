@@ -1,11 +1,15 @@
-"""What a FETCH must read of each message, and how the answer is made of that."""
+"""What a FETCH must read of each message, and how the answer is made of that.
+
+An answer is made column by column: each attribute gives a piece of one format and the values for
+it, so that a listing of thousands costs one formatting a message and no call for each item.
+"""
 
 # RFC 9051 §7.5.2
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from kerwen.base.errors import Reason, Refused
 from kerwen.imap.deeds import Deeds
@@ -21,33 +25,98 @@ from kerwen.mail.store.segment import Flag
 
 _LISTED: Final = frozenset({Kind.ENVELOPE, Kind.BODYSTRUCTURE, Kind.BODY})
 _WHOLE: Final = section.Section()
-_GONE: Final = Refused(Reason.MESSAGE_GONE, "The message is gone")
+_RAW: Final = "raw"  # how a message that is read piece by piece is kept for a while
+GONE: Final = Refused(Reason.MESSAGE_GONE, "The message is gone")
+
+Names = Callable[[int, int], bytes]
+"""Flags as IMAP writes them, of system bits and keyword bits."""
+Column = tuple[bytes, list[Sequence[Any]]]
+"""A piece of the format, and the values that it takes of every message."""
 
 
-class Row:
-    """One message of an answer: its place and what was read of it."""
+class Reading:
+    """What was read of some messages of a view: lists side by side."""
 
-    __slots__ = ("at", "card", "email_id", "raw", "refused", "span", "uid")
+    __slots__ = ("cards", "deeds", "places", "raws", "refused", "spans", "unlocked", "view")
 
-    def __init__(self, at: int, uid: int) -> None:
-        self.at = at
-        self.uid = uid
-        self.card: Card | None = None
-        self.email_id = ""
-        self.raw: bytes | None = None
-        self.span: Span | None = None
-        self.refused: Refused | None = None
+    def __init__(self, deeds: Deeds, unlocked: Unlocked, view: View, places: Sequence[int]) -> None:
+        self.deeds = deeds
+        self.unlocked = unlocked
+        self.view = view
+        self.places = places
+        self.cards: list[Card] = []
+        self.raws: list[bytes | None] = []
+        self.spans: list[Span | None] = []
+        self.refused: list[tuple[int, Refused]] = []  # UIDs of messages that cannot be told
 
-    def where(self) -> Span:
-        """Where the parts are."""
-        if self.span is None:
-            more = self.card.more if self.card is not None else None
-            assert self.raw is not None, "the plan says so"
-            self.span = more.span if more else section.span_of(message.scan(self.raw))
-        return self.span
+    async def read(self, plan: Plan) -> None:
+        """Reads what a plan needs; messages that cannot be read leave `places`."""
+        if plan.kinds:
+            await self._read_cards(plan.kinds)
+        if plan.reads_messages:
+            await self._read_messages(self.places, keep=plan.piecemeal)
+        elif plan.fields:
+            needy = plan.not_in_head(self)
+            if needy:
+                await self._read_messages(needy, keep=False)
 
+    async def _read_cards(self, kinds: tuple[str, ...]) -> None:
+        nos = self._nos(self.places)
+        found = await self.deeds.records.cards(self.unlocked, nos, kinds)
+        cards: list[Any] = [found.get(no, GONE) for no in nos]
+        self.cards = cards
+        if any(type(card) is Refused for card in cards):
+            self._leave_out(cards)
 
-Make = Callable[[Row], bytes]
+    async def _read_messages(self, places: Sequence[int], *, keep: bool) -> None:
+        nos = self._nos(places)
+        raws: dict[int, bytes | Refused] = {}
+        if keep:
+            raws = {no: raw for no in nos if (raw := self.unlocked.page(no, _RAW)) is not None}
+        missing = [no for no in nos if no not in raws]
+        if missing:
+            read = await self.deeds.records.messages(self.unlocked, missing)
+            raws |= read
+            if keep:
+                for no, raw in read.items():
+                    if not isinstance(raw, Refused):
+                        self.unlocked.keep(no, _RAW, raw, len(raw))
+        wanted = set(places)
+        every = zip(self.places, self._nos(self.places), strict=True)
+        found: list[Any] = [raws.get(no, GONE) if at in wanted else None for at, no in every]
+        self.raws = found
+        if any(type(raw) is Refused for raw in found):
+            self._leave_out(found)
+
+    def _nos(self, places: Sequence[int]) -> list[int]:
+        nos = self.view.nos
+        return [nos[at] for at in places]
+
+    def _leave_out(self, read: Sequence[Any]) -> None:
+        uids = self.view.uids
+        good = [at for at, one in enumerate(read) if type(one) is not Refused]
+        self.refused += [
+            (uids[at], one)
+            for at, one in zip(self.places, read, strict=True)
+            if type(one) is Refused
+        ]
+        self.places = [self.places[at] for at in good]
+        for name in ("cards", "raws"):
+            column = getattr(self, name)
+            if column:
+                setattr(self, name, [column[at] for at in good])
+
+    def span(self, at: int) -> Span:
+        """Where the parts of the message of row `at` are."""
+        if not self.spans:
+            self.spans = [None] * len(self.places)
+        found = self.spans[at]
+        if found is None:
+            more = self.cards[at].more if self.cards else None
+            raw = self.raws[at]
+            assert raw is not None, "the plan says so"
+            found = self.spans[at] = more.span if more else section.span_of(message.scan(raw))
+        return found
 
 
 class Plan:
@@ -82,40 +151,44 @@ class Plan:
         return any(not one.peek for one in self.attributes)
 
     @property
-    def names_messages(self) -> bool:
-        """Whether EMAILIDs are asked for."""
-        return any(one.kind is Kind.EMAILID for one in self.attributes)
-
-    @property
-    def kinds_need_names(self) -> bool:
+    def tells_flags(self) -> bool:
         """Whether the names of keywords must be known."""
         return any(one.kind is Kind.FLAGS for one in self.attributes)
 
-    def maker(self, view: View, names: Callable[[int, int], bytes]) -> Make:
-        """Makes a whole answer of a row."""
-        makers = [self._make(one, view, names) for one in self.attributes]
-        return lambda row: (
-            b"* %d FETCH (%b)\r\n"
-            % (
-                row.at + 1,
-                b" ".join([make(row) for make in makers]),
-            )
-        )
+    @property
+    def piecemeal(self) -> bool:
+        """Whether the client reads messages in pieces, and will want the next one soon."""
+        return any(one.partial is not None for one in self.attributes)
 
-    def _make(self, one: Attribute, view: View, names: Callable[[int, int], bytes]) -> Make:
+    def not_in_head(self, reading: Reading) -> list[int]:
+        """The places of messages of which a field is asked for that only they have."""
+        found: set[int] = set()
+        for names in self.fields.values():
+            of = names.of
+            for at, card in zip(reading.places, reading.cards, strict=True):
+                if card.head is None or of(card.head) is None:
+                    found.add(at)
+        return sorted(found)
+
+    def answers(self, reading: Reading, names: Names) -> bytes:
+        """The FETCH answers of what was read. Raises `section.UnknownEncoding`."""
+        columns = [self._column(one, reading, names) for one in self.attributes]
+        pieces = b" ".join([piece for piece, _ in columns])
+        form = b"* %d FETCH (" + pieces + b")\r\n"
+        numbers = [at + 1 for at in reading.places]
+        values = [values for _, some in columns for values in some]
+        return b"".join([form % one for one in zip(numbers, *values, strict=True)])
+
+    def _column(self, one: Attribute, reading: Reading, names: Names) -> Column:
         if one.kind is Kind.FLAGS:
-            return _flags(view, names, self.seen)
+            return _flags(reading, names, self.seen)
         if one.kind is Kind.MODSEQ:
-            return _modseq(view, self.seen, self.seen_modseq)
+            return _modseq(reading, self.seen, self.seen_modseq)
         if one in self.fields:
-            return _fields(one, self.fields[one])
-        if one.kind in _OF_VIEW:
-            return _OF_VIEW[one.kind](view)
-        if one.kind in _OF_CARD:
-            return _OF_CARD[one.kind]
-        return {Kind.SECTION: _section, Kind.BINARY: _binary, Kind.BINARY_SIZE: _binary_size}[
-            one.kind
-        ](one)
+            return _fields(reading, one, self.fields[one])
+        if one.section is not None:
+            return _OF_SECTION[one.kind](reading, one)
+        return _COLUMNS[one.kind](reading)
 
 
 def _from_head(one: Attribute) -> bool:
@@ -133,139 +206,111 @@ def _needs_span(one: Attribute) -> bool:
     return one.section is not None and one.section != _WHOLE and not _from_head(one)
 
 
-async def read(
-    deeds: Deeds, unlocked: Unlocked, view: View, places: Sequence[int], plan: Plan
-) -> list[Row]:
-    """Reads what a plan needs of messages."""
-    uids, nos = view.uids, view.nos
-    rows = [Row(at, uids[at]) for at in places]
-    if plan.names_messages:
-        ids = deeds.email_ids(unlocked.account_no, [nos[at] for at in places])
-        for row, email_id in zip(rows, ids, strict=True):
-            row.email_id = email_id
-    if plan.kinds:
-        cards = await deeds.records.cards(unlocked, [nos[at] for at in places], plan.kinds)
-        for row in rows:
-            card = cards.get(nos[row.at], _GONE)
-            if isinstance(card, Refused):
-                row.refused = card
-            else:
-                row.card = card
-    needy = rows if plan.reads_messages else _not_in_head(rows, plan)
-    if needy:
-        wanted = [nos[row.at] for row in needy if row.refused is None]
-        messages = await deeds.records.messages(unlocked, wanted)
-        for row in needy:
-            raw = messages.get(nos[row.at], _GONE)
-            if row.refused is not None:
-                continue
-            if isinstance(raw, Refused):
-                row.refused = raw
-            else:
-                row.raw = raw
-    return rows
-
-
-def _not_in_head(rows: list[Row], plan: Plan) -> list[Row]:
-    """Those of which a field is asked for that stands in the message only."""
-    if not plan.fields:
-        return []
-    names = list(plan.fields.values())
-    found = []
-    for row in rows:
-        head = row.card.head if row.card is not None else None
-        if head is None or any(one.of(head) is None for one in names):
-            found.append(row)
-    return found
+def _picked(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
+    """The values of a view's column at these places."""
+    if isinstance(places, range) and places.step == 1:
+        return column[places.start : places.stop]
+    return [column[at] for at in places]
 
 
 # --- what stands in the view -------------------------------------------------------------------
 
 
-def _flags(view: View, names: Callable[[int, int], bytes], seen: frozenset[int]) -> Make:
-    flags, keywords = view.flags, view.keywords
-
-    def make(row: Row) -> bytes:
-        at = row.at
-        mask = flags[at] | Flag.SEEN if row.uid in seen else flags[at]
-        return b"FLAGS (%b)" % names(mask, keywords[at] if keywords is not None else 0)
-
-    return make
-
-
-def _modseq(view: View, seen: frozenset[int], seen_modseq: int) -> Make:
-    modseqs = view.modseqs
-    return lambda row: (
-        b"MODSEQ (%d)" % (max(seen_modseq, modseqs[row.at]) if row.uid in seen else modseqs[row.at])
-    )
+def _flags(reading: Reading, names: Names, seen: frozenset[int]) -> Column:
+    view, places = reading.view, reading.places
+    masks = _picked(view.flags, places)
+    if seen:
+        uids = view.uids
+        masks = [
+            mask | Flag.SEEN if uids[at] in seen else mask
+            for at, mask in zip(places, masks, strict=True)
+        ]
+    if view.keywords is None:
+        told = {mask: names(mask, 0) for mask in set(masks)}
+        return b"FLAGS (%b)", [[told[mask] for mask in masks]]
+    bits = _picked(view.keywords, places)
+    return b"FLAGS (%b)", [list(map(names, masks, bits))]
 
 
-def _uid(view: View) -> Make:
-    return lambda row: b"UID %d" % row.uid
+def _modseq(reading: Reading, seen: frozenset[int], seen_modseq: int) -> Column:
+    view, places = reading.view, reading.places
+    values = _picked(view.modseqs, places)
+    if seen:
+        uids = view.uids
+        values = [
+            max(seen_modseq, modseq) if uids[at] in seen else modseq
+            for at, modseq in zip(places, values, strict=True)
+        ]
+    return b"MODSEQ (%d)", [values]
 
 
-def _size(view: View) -> Make:
-    sizes = view.sizes
-    return lambda row: b"RFC822.SIZE %d" % sizes[row.at]
+def _uid(reading: Reading) -> Column:
+    return b"UID %d", [_picked(reading.view.uids, reading.places)]
 
 
-def _internal_date(view: View) -> Make:
-    dates = view.dates
-    return lambda row: b"INTERNALDATE " + responses.internal_date(dates[row.at] * 1000)
+def _size(reading: Reading) -> Column:
+    return b"RFC822.SIZE %d", [_picked(reading.view.sizes, reading.places)]
 
 
-def _save_date(view: View) -> Make:
-    saved = view.saved
-    return lambda row: b"SAVEDATE " + responses.internal_date(saved[row.at] * 1000)
+def _internal_date(reading: Reading) -> Column:
+    dates = _picked(reading.view.dates, reading.places)
+    return b"INTERNALDATE %b", [[responses.internal_date(date * 1000) for date in dates]]
 
 
-def _email_id(row: Row) -> bytes:
-    return b"EMAILID (%b)" % row.email_id.encode()
+def _save_date(reading: Reading) -> Column:
+    dates = _picked(reading.view.saved, reading.places)
+    return b"SAVEDATE %b", [[responses.internal_date(date * 1000) for date in dates]]
 
 
-def _thread_id(view: View) -> Make:
-    threads = view.threads
-    return lambda row: b"THREADID (%b)" % tags.thread_id(threads[row.at]).encode()
+def _email_id(reading: Reading) -> Column:
+    nos = list(_picked(reading.view.nos, reading.places))
+    ids = reading.deeds.email_ids(reading.unlocked.account_no, nos)
+    return b"EMAILID (%b)", [[one.encode() for one in ids]]
 
 
-_OF_VIEW: Final[dict[Kind, Callable[[View], Make]]] = {
+def _thread_id(reading: Reading) -> Column:
+    threads = _picked(reading.view.threads, reading.places)
+    return b"THREADID (%b)", [[tags.thread_id(one).encode() for one in threads]]
+
+
+# --- what stands in the cards ------------------------------------------------------------------
+
+
+def _listing(reading: Reading, which: int) -> list[bytes]:
+    found = []
+    for card in reading.cards:
+        assert card.listing is not None, "the plan says so"
+        found.append(card.listing[which])
+    return found
+
+
+def _envelope(reading: Reading) -> Column:
+    return b"ENVELOPE %b", [_listing(reading, 0)]
+
+
+def _bodystructure(reading: Reading) -> Column:
+    return b"BODYSTRUCTURE %b", [_listing(reading, 1)]
+
+
+def _body(reading: Reading) -> Column:
+    return b"BODY %b", [list(map(structure.without_extensions, _listing(reading, 1)))]
+
+
+def _preview(reading: Reading) -> Column:
+    found = []
+    for card in reading.cards:
+        assert card.more is not None, "the plan says so"
+        found.append(responses.string(card.more.preview.encode("utf-8", "replace")))
+    return b"PREVIEW %b", [found]
+
+
+_COLUMNS: Final[dict[Kind, Callable[[Reading], Column]]] = {
     Kind.UID: _uid,
     Kind.SIZE: _size,
     Kind.INTERNALDATE: _internal_date,
     Kind.SAVEDATE: _save_date,
-    Kind.EMAILID: lambda view: _email_id,
+    Kind.EMAILID: _email_id,
     Kind.THREADID: _thread_id,
-}
-
-
-# --- what stands in the card -------------------------------------------------------------------
-
-
-def _envelope(row: Row) -> bytes:
-    assert row.card is not None
-    assert row.card.listing is not None
-    return b"ENVELOPE " + row.card.listing[0]
-
-
-def _bodystructure(row: Row) -> bytes:
-    assert row.card is not None
-    assert row.card.listing is not None
-    return b"BODYSTRUCTURE " + row.card.listing[1]
-
-
-def _body(row: Row) -> bytes:
-    assert row.card is not None
-    assert row.card.listing is not None
-    return b"BODY " + structure.without_extensions(row.card.listing[1])
-
-
-def _preview(row: Row) -> bytes:
-    assert row.card is not None
-    assert row.card.more is not None
-    return b"PREVIEW " + responses.string(row.card.more.preview.encode("utf-8", "replace"))
-
-
-_OF_CARD: Final[dict[Kind, Make]] = {
     Kind.ENVELOPE: _envelope,
     Kind.BODYSTRUCTURE: _bodystructure,
     Kind.BODY: _body,
@@ -273,69 +318,72 @@ _OF_CARD: Final[dict[Kind, Make]] = {
 }
 
 
-# --- what stands in the message ----------------------------------------------------------------
+# --- what stands in the messages ---------------------------------------------------------------
 
 
-def _fields(one: Attribute, names: FieldNames) -> Make:
+def _literals(label: bytes, found: list[bytes]) -> Column:
+    """Each as a literal: they may hold anything."""
+    return label.replace(b"%", b"%%") + b" {%d}\r\n%b", [list(map(len, found)), found]
+
+
+def _fields(reading: Reading, one: Attribute, names: FieldNames) -> Column:
     """BODY[HEADER.FIELDS (…)]."""
-    label, part = one.label, one.partial
-    wanted = one.section
+    of, part, wanted = names.of, one.partial, one.section
     assert wanted is not None
-
-    def make(row: Row) -> bytes:
-        head = row.card.head if row.card is not None else None
-        data = names.of(head) if head is not None else None
-        if data is None:
-            assert row.raw is not None, "it was read"
-            data = section.extract(row.raw, row.where(), wanted) or b""
-        if part is not None:
-            data = data[part.start : part.start + part.size]
-        return b"%b {%d}\r\n%b" % (label, len(data), data)
-
-    return make
+    found = [of(card.head) if card.head is not None else None for card in reading.cards]
+    if None in found:
+        for at, data in enumerate(found):
+            raw = reading.raws[at] if reading.raws else None
+            if data is None and raw is not None:
+                found[at] = section.extract(raw, reading.span(at), wanted) or b""
+    told = [data or b"" for data in found]
+    if part is not None:
+        told = [data[part.start : part.start + part.size] for data in told]
+    return _literals(one.label, told)
 
 
-def _section(one: Attribute) -> Make:
+def _section(reading: Reading, one: Attribute) -> Column:
     """BODY[…]<…>, RFC822 and its kin."""
-    label, part, wanted = one.label, one.partial, one.section
+    part, wanted = one.partial, one.section
     assert wanted is not None
-
-    def make(row: Row) -> bytes:
-        assert row.raw is not None, "the plan says so"
-        if wanted == _WHOLE:
-            data: bytes | None = row.raw
-            if part is not None:
-                data = row.raw[part.start : part.start + part.size]
+    found: list[bytes | None] = []
+    for at, raw in enumerate(reading.raws):
+        assert raw is not None, "the plan says so"
+        if wanted != _WHOLE:
+            found.append(section.extract(raw, reading.span(at), wanted, part))
+        elif part is None:
+            found.append(raw)
         else:
-            data = section.extract(row.raw, row.where(), wanted, part)
-        if data is None:
-            return label + b" NIL"
-        return b"%b {%d}\r\n%b" % (label, len(data), data)
-
-    return make
-
-
-def _binary(one: Attribute) -> Make:
-    """BINARY[…]<…>; raises `UnknownEncoding`."""
-    label, part, wanted = one.label, one.partial, one.section
-    assert wanted is not None
-
-    def make(row: Row) -> bytes:
-        assert row.raw is not None, "the plan says so"
-        data = section.binary(row.raw, row.where(), wanted.path, part)
-        return label + b" " + (b"NIL" if data is None else responses.literal8(data))
-
-    return make
+            found.append(raw[part.start : part.start + part.size])
+    if None not in found:
+        return _literals(one.label, found)  # type: ignore[arg-type]
+    told = [b"NIL" if data is None else responses.literal(data) for data in found]
+    return one.label.replace(b"%", b"%%") + b" %b", [told]
 
 
-def _binary_size(one: Attribute) -> Make:
+def _binary(reading: Reading, one: Attribute) -> Column:
+    """BINARY[…]<…>."""
+    told = [b"NIL" if data is None else responses.literal8(data) for data in _decoded(reading, one)]
+    return one.label + b" %b", [told]
+
+
+def _binary_size(reading: Reading, one: Attribute) -> Column:
     """BINARY.SIZE[…]."""
-    label, wanted = one.label, one.section
+    return one.label + b" %d", [[len(data or b"") for data in _decoded(reading, one)]]
+
+
+def _decoded(reading: Reading, one: Attribute) -> list[bytes | None]:
+    part, wanted = one.partial, one.section
     assert wanted is not None
+    found = []
+    for at, raw in enumerate(reading.raws):
+        assert raw is not None, "the plan says so"
+        found.append(section.binary(raw, reading.span(at), wanted.path, part))
+    return found
 
-    def make(row: Row) -> bytes:
-        assert row.raw is not None, "the plan says so"
-        data = section.binary(row.raw, row.where(), wanted.path)
-        return b"%b %d" % (label, len(data) if data is not None else 0)
 
-    return make
+_OF_SECTION: Final[dict[Kind, Callable[[Reading, Attribute], Column]]] = {
+    Kind.SECTION: _section,
+    Kind.BINARY: _binary,
+    Kind.BINARY_SIZE: _binary_size,
+}

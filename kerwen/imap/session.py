@@ -185,6 +185,7 @@ class Session:
         self.bad = 0
         rule = RULES[type(command)]
         try:
+            await self._catch_up(command)
             ending = await rule.handler(self, command)
             if ending is None:
                 return  # IDLE goes on; or all is said already
@@ -204,6 +205,18 @@ class Session:
         self.line.say(responses.tagged(command.tag, ending.status, ending.text, ending.code))
         if self.stage is Stage.ENDED:
             self.line.hang_up()
+
+    async def _catch_up(self, command: c.Command) -> None:
+        """A client that names UIDs which it was not told of here (another connection was) means
+        the mailbox as it is now."""
+        selected = self.selected
+        if selected is None or not getattr(command, "uid", False):
+            return
+        numbers = getattr(command, "numbers", None)
+        if numbers is None or not numbers.is_static:
+            return
+        if max(high for _, high in numbers.ranges) >= selected.view.mailbox.uidnext:
+            await self.sync(Sync.FULL)
 
     def refused(self, refusal: Refused) -> Ending:
         """The answer to what was refused."""
@@ -321,7 +334,7 @@ class Session:
 
     # --- numbers
 
-    def places_of(self, numbers: SequenceSet, *, uid: bool) -> list[int]:
+    def places_of(self, numbers: SequenceSet, *, uid: bool) -> Sequence[int]:
         """Where the messages that a set means stand in the view; unknown numbers mean nothing."""
         view = self.mailbox.view
         uids = view.uids
@@ -331,9 +344,12 @@ class Session:
             return [at for some in places(ranges, uids) for at in some]
         if uid:
             ranges = resolved(numbers.ranges, uids[-1] if len(uids) else 1)
-            return [at for some in places(ranges, uids) for at in some]
+            found = places(ranges, uids)
+            return found[0] if len(found) == 1 else [at for some in found for at in some]
         count = len(uids)
         ranges = resolved(numbers.ranges, count) if count else ()
+        if len(ranges) == 1:
+            return range(max(ranges[0][0], 1) - 1, min(ranges[0][1], count))
         return [at for low, high in ranges for at in range(max(low, 1) - 1, min(high, count))]
 
     def numbers_fit(self, numbers: SequenceSet) -> bool:

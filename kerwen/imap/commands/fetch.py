@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from kerwen.base import limits
-from kerwen.base.errors import Reason, Refused
-from kerwen.imap import fetch_items
+from kerwen.base.errors import Reason
 from kerwen.imap.commands.rule import Sync
 from kerwen.imap.commands.select import vanished_since
 from kerwen.imap.commands.store import NO_SUCH_NUMBER, uids_at
-from kerwen.imap.fetch_items import Plan, Row
+from kerwen.imap.fetch_items import Plan, Reading
 from kerwen.imap.protocol import commands as c
 from kerwen.imap.protocol import responses
 from kerwen.imap.protocol.commands import Kind
@@ -111,30 +110,27 @@ async def _set_seen(
 async def send(session: Session, places: Sequence[int], plan: Plan) -> Ending:
     """Sends what a plan says of messages, some at a time."""
     view = session.mailbox.view
-    if plan.kinds_need_names:
+    if plan.tells_flags:
         await session.learn_keywords(view)
     gone = damaged = False
-    make = plan.maker(view, session.flag_names.render)
     for some in _batches(view, places, plan):
-        for row in await fetch_items.read(session.deeds, session.unlocked, view, some, plan):
-            if row.refused is None:
-                try:
-                    session.line.say(make(row))
-                except UnknownEncoding:
-                    return Ending("This encoding is not known", b"UNKNOWN-CTE", "NO")
-            elif row.refused.reason is Reason.MESSAGE_GONE:
+        reading = Reading(session.deeds, session.unlocked, view, some)
+        await reading.read(plan)
+        try:
+            session.line.say(plan.answers(reading, session.flag_names.render))
+        except UnknownEncoding:
+            return Ending("This encoding is not known", b"UNKNOWN-CTE", "NO")
+        for uid, refused in reading.refused:
+            if refused.reason is Reason.MESSAGE_GONE:
                 gone = True
             else:
                 damaged = True
-                session.line.say(_damage(row, row.refused))
+                text = f"UID {uid}: {refused.public_text}"
+                session.line.say(responses.untagged("NO", text))
         await session.line.flush()
     if damaged:
         return Ending("Some messages cannot be read", b"CORRUPTION", "NO")
     return Ending("FETCH completed", b"EXPUNGEISSUED" if gone else b"")
-
-
-def _damage(row: Row, refused: Refused) -> bytes:
-    return responses.untagged("NO", f"UID {row.uid}: {refused.public_text}")
 
 
 def _batches(view: View, places: Sequence[int], plan: Plan) -> Iterator[Sequence[int]]:
