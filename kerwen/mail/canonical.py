@@ -20,7 +20,11 @@ _PIECE: Final = 1 << 16
 def header_relaxed(raw: bytes) -> bytes:
     """One field, with its line end, in the relaxed form (§3.4.2)."""
     name, _, value = raw.partition(b":")
-    value = _SPACE.sub(b" ", _FOLD.sub(b"", value)).strip(b" \t\r\n")
+    value = value.strip(b" \t\r\n")
+    if b"\n" in value:
+        value = _FOLD.sub(b"", value)
+    if b"  " in value or b"\t" in value:
+        value = _SPACE.sub(b" ", value)
     return b"%b:%b\r\n" % (name.strip(b" \t").lower(), value)
 
 

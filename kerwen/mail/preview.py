@@ -10,7 +10,8 @@ from typing import Final
 from kerwen.base import limits
 from kerwen.mail.texts import Texts
 
-_READ: Final = 4096  # characters that are looked at
+_READ_FIRST: Final = 768  # characters that are looked at; more only if they do not suffice
+_READ: Final = 4096
 _QUOTED: Final = re.compile(r"^[>|].*$|^-- ?$[\s\S]*|^(?:-----|_____)[\s\S]*", re.MULTILINE)
 _HIDDEN: Final = re.compile("[\u00ad\u034f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\x00-\x08]+")
 
@@ -22,7 +23,9 @@ def preview(found: Texts) -> str:
     there.
     """
     for text in (*found.plain, *found.html):
-        line = _line(text[:_READ])
+        line = _line(text[:_READ_FIRST])
+        if len(line) < limits.PREVIEW_MAX // 2 and len(text) > _READ_FIRST:
+            line = _line(text[:_READ])
         if line:
             return line
     return ""

@@ -8,6 +8,7 @@ record is one string with every word once between line ends: looking for a part 
 
 from __future__ import annotations
 
+import codecs
 import functools
 import unicodedata
 from collections.abc import Iterable
@@ -46,54 +47,55 @@ class _Proving(Letters):
 _PROVING: Final = _Proving()
 
 
-class _Page:
-    """The same for text that fits one 8-bit code page: ten times faster, most mail fits.
+# letters of Russian, Turkmen, Turkish and most of the West, and the signs between them
+_LETTERS: Final = (
+    "АБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯЁабвгдежзийклмнопрстуфхцчшщъыьэюяё"
+    "ÇÄŽŇÖŞÜÝçäžňöşüýĞİğıÂÎÛâîûÁÀÅÉÈÊÍÓÔÚÑáàåéèêíóôúñ"
+    "«»—–“”„’…·•\u00a0\u00ad"
+)
 
-    Letters that become several (`ß`, `№`) do not fit.
+
+class _Page:
+    """The same by a code page of our own: what fits is folded byte by byte, ten times faster.
+
+    Nearly all mail fits; letters that become several (`ß`, `№`) do not.
     """
 
-    def __init__(self, codec: str) -> None:
-        self._codec = codec
-        table = bytearray(b" " * 256)
-        gone, several = bytearray(), bytearray()
-        for byte in range(256):
-            letter = bytes([byte]).decode(codec, "ignore")
-            folded = _SPLITTING.folded(letter) if letter else " "
-            folded = folded if folded.strip() else folded[:1]
-            raw = folded.encode(codec, "ignore")
+    def __init__(self) -> None:
+        ascii_part = "".join(map(chr, range(128)))
+        self._decoding = (ascii_part + _LETTERS).ljust(256, "\ufffe")
+        self._encoding = codecs.charmap_build(self._decoding)
+        place = {letter: byte for byte, letter in enumerate(ascii_part + _LETTERS)}
+        table, gone = bytearray(b" " * 256), bytearray()
+        for letter, byte in place.items():
+            folded = _SPLITTING.folded(letter)
             if folded == "":
                 gone.append(byte)
-            elif len(raw) == 1 and len(folded) == 1:
-                table[byte] = raw[0]
-            else:
-                several.append(byte)
-        self._table = bytes(table)
-        self._gone = bytes(gone)
-        self._one = bytes(byte for byte in range(256) if byte not in several)
+            elif folded.strip():
+                table[byte] = place[folded]
+        self._table, self._gone = bytes(table), bytes(gone)
 
     def fold(self, text: str) -> str | None:
         """The folded text; None if it does not fit the page."""
         try:
-            raw = text.encode(self._codec)
+            raw, _ = codecs.charmap_encode(text, "strict", self._encoding)
         except UnicodeEncodeError:
             return None
-        if raw.translate(None, self._one):
-            return None
-        return raw.translate(self._table, self._gone).decode(self._codec)
+        folded = raw.translate(self._table, self._gone)
+        return codecs.charmap_decode(folded, "strict", self._decoding)[0]
 
 
 @functools.cache
-def _pages() -> tuple[_Page, ...]:
-    return _Page("cp1251"), _Page("cp1250")  # Russian; Turkmen and its Western neighbours
+def _page() -> _Page:
+    return _Page()
 
 
 def _fold(text: str) -> str:
     """A text's words with spaces between them."""
     if not text.isascii():
-        for page in _pages():
-            folded = page.fold(text)
-            if folded is not None:
-                return folded
+        folded = _page().fold(text)
+        if folded is not None:
+            return folded
         if len(text) > _LINE_FOLDED_MAX:
             # white space first: a long text has far fewer different words than letters
             text = " ".join(set(text.split()))

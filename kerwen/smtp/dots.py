@@ -39,7 +39,8 @@ class Unstuffer:
             if len(block) < 3 and b".\r\n".startswith(block):
                 self._held = block
                 return b"", b""
-        end = block.find(_END)
+        # Base64 has no dots at all, and looking for one is nearly free
+        end = block.find(_END) if b"." in block else -1
         if end >= 0:
             self.done = True
             return self._message(block[: end + 2]), block[end + 5 :]
@@ -63,11 +64,11 @@ class Unstuffer:
         lines = block.count(b"\r\n")
         if block.count(b"\n") != lines or block.count(b"\r") != lines:
             self.is_bare = True
+        if b"." not in block:
+            return block
         if self._at_line_start and block[:1] == b".":
             block = block[1:]
-        if b"\r\n." in block:
-            block = block.replace(b"\r\n.", b"\r\n")
-        return block
+        return block.replace(b"\r\n.", b"\r\n")
 
 
 class Stuffer:
