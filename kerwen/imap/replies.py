@@ -33,6 +33,7 @@ CODES: Final[dict[Reason, bytes]] = {
     R.MISSING_TOKEN: b"AUTHENTICATIONFAILED",
     R.UNKNOWN_TOKEN: b"AUTHENTICATIONFAILED",
     R.EXPIRED_TOKEN: b"EXPIRED",
+    R.UNKNOWN_DEVICE: b"NOPERM",
     R.FORBIDDEN: b"NOPERM",
     R.WRONG_PASSWORD: b"AUTHENTICATIONFAILED",
     R.LIMIT_EXCEEDED: b"LIMIT",
@@ -109,7 +110,7 @@ BUG: Final = Ending("Internal error", b"SERVERBUG", "NO")
 
 def refusal(error: Refused, code: bytes = b"") -> Ending:
     """A refusal; `code` where the command knows better (TRYCREATE)."""
-    return Ending(error.public_text, code or CODES[error.reason], "NO")
+    return Ending(error.public_text, code or CODES.get(error.reason, b"CANNOT"), "NO")
 
 
 def unavailability(error: Unavailable) -> Ending:
