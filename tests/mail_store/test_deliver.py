@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from kerwen.mail.store.record import Card, FieldNames
 from kerwen.mail.store.segment import Flag
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
+from kerwen.storage.sqlite import SqliteDatabase
 from tests.mail_store.house import House, letter
 
 
@@ -163,3 +165,28 @@ async def test_pieces_are_read_by_kind(house: House) -> None:
     with await house.open(1) as lease:
         cards = await house.mail.records.cards(lease.unlocked, [found.no, 12345], (page.LIST,))
     assert set(cards) == {found.no}
+
+
+async def test_few_statements_a_recipient(
+    sqlite_template: Path, feed: Feed, tmp_path: Path
+) -> None:
+    """At most 8 for each recipient beyond the fixed ones."""
+    shutil.copyfile(sqlite_template, tmp_path / "kerwen.db")
+    db = SqliteDatabase(tmp_path / "kerwen.db", feed)
+    house = House(db, feed, tmp_path)
+    for account_no in range(1, 12):
+        await house.account(account_no)
+    await house.deliver(letter(0), *range(1, 12))  # the epochs begin
+    texts: list[str] = []
+    db._conn.set_trace_callback(texts.append)
+    counts = []
+    for number, accounts in ((1, range(1, 2)), (2, range(1, 12))):
+        texts.clear()
+        await house.deliver(letter(number), *accounts)
+        counts.append(len(texts))
+    db._conn.set_trace_callback(None)
+    one, eleven = counts
+    assert (eleven - one) / 10 <= 8, texts
+    assert one <= 18, texts
+    await house.close()
+    await db.close()

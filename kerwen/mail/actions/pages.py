@@ -56,10 +56,13 @@ class Pages:
         """A page of these messages. Its packs are synced when this returns."""
         assert 0 < len(entries) <= page.HELD_MAX
         cards, records = [one.card for one in entries], [one.words for one in entries]
+        size = sum(
+            one.body.length if isinstance(one.body, Place) else len(one.body) for one in entries
+        )
         if len(entries) > _OFF_LOOP:
-            plain = await asyncio.to_thread(page.encode, cards, records)
+            plain = await asyncio.to_thread(page.encode, cards, records, size)
         else:
-            plain = page.encode(cards, records)
+            plain = page.encode(cards, records, size)
         account_no = epoch.account_no
         boxes = {
             kind: epoch.seal(Belonging(account_no, page_no, PAGE + kind), content)

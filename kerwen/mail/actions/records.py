@@ -147,7 +147,8 @@ class Records:
                 try:
                     plain = await self.open(snap, unlocked, page_no, PAGE + kind, box)
                     found[page_no] = content = page.decode(kind, plain)
-                    unlocked.keep(page_no, kind, content, 2 * len(plain))
+                    size = len(plain) * (8 if plain[:1] == record.DEFLATED else 2)
+                    unlocked.keep(page_no, kind, content, size)
                 except Refused as refusal:
                     found[page_no] = refusal
         return found

@@ -278,20 +278,32 @@ def records_of(found: Find, words: Words, held: int) -> list[Record]:
     ]
 
 
+PRESSED_ABOVE: Final = 0.25
+"""Lists are pressed where they are more than this part of the bodies: in mailboxes of short
+messages. Elsewhere they would save little, and cost a third of a listing's time."""
+
+
 def encode(
-    cards: Sequence[Card | tuple[Listing, Head, More]], records: Sequence[Record]
+    cards: Sequence[Card | tuple[Listing, Head, More]],
+    records: Sequence[Record],
+    body_bytes: int = 0,
 ) -> dict[str, bytes]:
-    """The boxes' contents of a page, by kind."""
+    """The boxes' contents of a page, by kind; `body_bytes` is what its sealed bodies take."""
     rows: list[tuple[Any, Any, Any]] = [
         (card.listing, card.head, card.more) if isinstance(card, Card) else card for card in cards
     ]
-    return {
-        LIST: record.PLAIN + record.encode([row[0] for row in rows]),
-        HEAD: record.PLAIN + record.encode([row[1] for row in rows]),
-        MORE: record.pressed_always(record.encode([row[2] for row in rows])),
-        FIND: record.PLAIN + record.encode(find_of(records, [row[2].sent_day for row in rows])),
-        WORD: record.pressed_always(record.encode(words_of(records))),
+    lists = {
+        LIST: record.encode([row[0] for row in rows]),
+        HEAD: record.encode([row[1] for row in rows]),
+        FIND: record.encode(find_of(records, [row[2].sent_day for row in rows])),
     }
+    if sum(map(len, lists.values())) > PRESSED_ABOVE * body_bytes:
+        boxes = {kind: record.pressed_always(plain) for kind, plain in lists.items()}
+    else:
+        boxes = {kind: record.PLAIN + plain for kind, plain in lists.items()}
+    boxes[MORE] = record.pressed_always(record.encode([row[2] for row in rows]))
+    boxes[WORD] = record.pressed_always(record.encode(words_of(records)))
+    return boxes
 
 
 _DECODERS: Final[dict[str, msgspec.msgpack.Decoder[Any]]] = {
