@@ -342,7 +342,6 @@ _RECORDED: Final[dict[bytes, Callable[[words.Record], str]]] = {
     b"cc": lambda record: record.cc,
     b"bcc": lambda record: record.bcc,
 }
-_LINE_CUT: Final = 2_000  # a longer line of a record may have been cut
 
 
 def _header(key: Key, now_ms: int) -> Predicate:
@@ -359,7 +358,7 @@ def _header(key: Key, now_ms: int) -> Predicate:
             if asked.line in line:
                 if asked.exact:
                     return True
-            elif len(line) < _LINE_CUT:
+            elif not record.cut:
                 return False
         header = candidate.header
         if header is None:

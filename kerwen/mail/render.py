@@ -6,6 +6,8 @@ the message; nothing of it may be stored in clear.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from kerwen.mail import dates, encoded_words, fields, structure, threads, words
@@ -14,6 +16,8 @@ from kerwen.mail.message import Part, scan
 from kerwen.mail.preview import preview
 from kerwen.mail.section import Span, span_of
 from kerwen.mail.texts import texts
+
+_RECORDED: Final = (b"subject", b"from", b"to", b"cc", b"bcc")
 
 
 class Rendered(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -68,22 +72,13 @@ def rendered_of(raw: bytes, root: Part) -> Rendered:
 def record(header: Fields, said: list[str], *, cut: bool) -> words.Record:
     """The search record of a message with this header and these texts."""
     body, body_cut = words.body(said)
-    return words.Record(
-        _line(header, b"subject"),
-        _line(header, b"from"),
-        _line(header, b"to"),
-        _line(header, b"cc"),
-        _line(header, b"bcc"),
-        body,
-        cut or body_cut,
-    )
-
-
-def _line(header: Fields, name: bytes) -> str:
-    values = header.get(name)
-    if not values:
-        return ""
-    return words.line(" ".join(map(encoded_words.decode, values)))
+    lines: list[str] = []
+    for name in _RECORDED:
+        text = " ".join(map(encoded_words.decode, header.get(name, ())))
+        cut = cut or len(text) > words.LINE_MAX
+        lines.append(words.line(text) if text else "")
+    subject, sender, to, cc, bcc = lines
+    return words.Record(subject, sender, to, cc, bcc, body, cut or body_cut)
 
 
 def threading(header: Fields) -> Threading:

@@ -19,7 +19,7 @@ import msgspec
 from kerwen.base import limits
 from kerwen.base.folding import Letters
 
-_LINE_FOLDED_MAX: Final = 4096
+LINE_MAX: Final = 4096  # characters of a field that a record holds
 
 
 class _Splitting(Letters):
@@ -96,7 +96,7 @@ def _fold(text: str) -> str:
         folded = _page().fold(text)
         if folded is not None:
             return folded
-        if len(text) > _LINE_FOLDED_MAX:
+        if len(text) > LINE_MAX:
             # white space first: a long text has far fewer different words than letters
             text = " ".join(set(text.split()))
     return text.translate(_SPLITTING)
@@ -125,7 +125,7 @@ def split(text: str) -> set[str]:
 
 def line(text: str) -> str:
     """A field's text for the record: folded, its words with single spaces between."""
-    return " ".join(_fold(text[:_LINE_FOLDED_MAX]).split())
+    return " ".join(_fold(text[:LINE_MAX]).split())
 
 
 def body(texts: Iterable[str]) -> tuple[str, bool]:

@@ -9,6 +9,8 @@ import time
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from hypothesis import given, settings
@@ -237,6 +239,10 @@ WRONG = [
     (changed("v=1; ", "v=1; l=x; "), "permerror"),
     (changed("bh=", "bh=AAAA"), "fail"),
     (changed("bh=", "bh=A"), "fail"),
+    (re.sub(r"bh=[^;]*", "bh=A", MADE), "permerror"),
+    (changed("s=e1", "s=" + "x" * 64), "permerror"),
+    (changed("h=from:", "h=from:" + "x:" * 500), "permerror"),
+    (changed("d=kerwen.example", "d=ker<wen>"), "permerror"),
     (changed("v=1; ", f"v=1; x={NOW - 1}; "), "neutral"),
     (changed(f"t={NOW}", f"t={NOW + 99_999}"), "neutral"),
     (changed("\r\n b=", "\r\n b=AAAA"), "fail"),
@@ -264,6 +270,11 @@ WEAK = base64.b64encode(
     .public_key()
     .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 ).decode()
+# an RSA key of 512 bits, as nobody makes them any more
+WEAK_512 = (
+    "MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKj34GkxFhD90vcNLYLInFEX6Ppy1tPf9Cnzj4p4WGeKLs1Pt8Qu"
+    "KUpRKfFLfRYC9AIKjbJTWit+CqvjWYzvQwECAwEAAQ=="
+)
 RECORDS = [
     (key(ED.record), "pass"),
     (key(f"k=ed25519; p={PUBLIC}"), "pass"),
@@ -301,6 +312,33 @@ def test_rsa_keys_that_are_too_short() -> None:
     with pytest.raises(dkim_keys.BadKey):
         dkim_keys.verify(record, b"d" * 32, b"s")
     assert dkim_keys.parse(f"p={WEAK}".encode()) is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "public"),
+    [
+        ("rsa", base64.b64decode(WEAK_512)),
+        ("rsa", b"nonsense"),
+        ("rsa", ED.private.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)),
+        ("ed25519", b"short"),
+        ("dsa", b"x"),
+    ],
+)  # fmt: skip
+def test_keys_that_prove_nothing(kind: str, public: bytes) -> None:
+    record = dkim_keys.KeyRecord(kind, public, None, True, False, False)
+    with pytest.raises(dkim_keys.BadKey):
+        dkim_keys.verify(record, b"d" * 32, b"s")
+
+
+def test_only_keys_of_the_two_kinds_sign() -> None:
+    pem = generate_ec(SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    with pytest.raises(ValueError, match="RSA or Ed25519"):
+        dkim_keys.load("d", "s", pem)
 
 
 def test_a_part_that_is_signed_does_not_speak_for_the_rest() -> None:
@@ -421,6 +459,10 @@ BROKEN = [
     TWICE.replace(b"ARC-Seal: i=1; a=ed25519-sha256", b"ARC-Seal: i=1; a=rsa-sha256"),
     TWICE.replace(b"ARC-Seal: i=1;", b"ARC-Seal: i=1; h=from;"),
     TWICE.replace(b"ARC-Message-Signature: i=2;", b"ARC-Message-Signature: i=2; h=x;"),
+    TWICE.replace(b"\r\n h=from:", b"\r\n h=arc-seal:from:"),
+    TWICE.replace(b"ARC-Seal: i=2; a=", b"ARC-Seal: i=2; a=x; a="),
+    TWICE.replace(b"ARC-Seal: i=1; a=ed25519-sha256; cv=none;", b"ARC-Seal: i=1; cv=none;"),
+    TWICE.replace(b"ARC-Message-Signature: i=1;", b"ARC-Message-Signature: i=1; t=1;"),
     b"ARC-Seal: i=1; a=b\r\n" + HEADER,
 ]
 

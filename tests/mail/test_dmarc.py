@@ -21,6 +21,8 @@ _dmarc.testing.example TXT v=DMARC1; p=reject; t=y
 _dmarc.q-testing.example TXT v=DMARC1; p=quarantine; t=y
 _dmarc.np.example TXT v=DMARC1; p=none; sp=quarantine; np=reject
 there.np.example MX 10 mx.np.example
+empty.np.example TXT x
+unsure.np.example FAIL
 _dmarc.twice.example TXT v=DMARC1; p=reject
 _dmarc.twice.example TXT v=DMARC1; p=none
 _dmarc.with-others.example TXT v=DMARC1; p=reject
@@ -62,7 +64,16 @@ VERDICTS = [
     ("np.example", None, [], "fail", "none"),
     ("there.np.example", None, [], "fail", "quarantine"),
     ("gone.np.example", None, [], "fail", "reject"),
+    ("empty.np.example", None, [], "fail", "reject"),
+    ("unsure.np.example", None, [], "temperror", "none"),
     ("nobody.example", "nobody.example", [], "none", "none"),
+    (
+        "x" * 60 + "." + "y" * 60 + "." + "z" * 60 + "." + "w" * 57 + ".example",
+        None,
+        [],
+        "none",
+        "none",
+    ),
     ("twice.example", "twice.example", [], "none", "none"),
     ("with-others.example", None, [], "fail", "reject"),
     ("no-p.example", None, [], "fail", "none"),
@@ -182,6 +193,9 @@ ADDRESSES = """
 3.2.0.192.in-addr.arpa FAIL
 4.2.0.192.in-addr.arpa PTR failing.example
 5.2.0.192.in-addr.arpa PTR liar.x.example
+6.2.0.192.in-addr.arpa PTR x..example
+6.2.0.192.in-addr.arpa PTR odd.x.example
+odd.x.example A nonsense
 5.2.0.192.in-addr.arpa PTR other.x.example
 1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa PTR six.x.example
 mail.x.example A 192.0.2.1
@@ -201,6 +215,7 @@ six.x.example AAAA 2001:0db8:0::1
         ("192.0.2.3", iprev.Result.TEMPERROR, None),
         ("192.0.2.4", iprev.Result.TEMPERROR, None),
         ("192.0.2.5", iprev.Result.PASS, "other.x.example"),
+        ("192.0.2.6", iprev.Result.FAIL, None),
         ("192.0.2.9", iprev.Result.PERMERROR, None),
         ("2001:db8::1", iprev.Result.PASS, "six.x.example"),
     ],

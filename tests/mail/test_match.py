@@ -178,6 +178,16 @@ def test_words_that_were_cut_leave_it_open() -> None:
     assert match.predicate(Body("b"), NOW)(candidate(words=cut)) is None
 
 
+def test_a_field_that_was_cut_leaves_it_open() -> None:
+    raw = b"To: " + b"a@b.example,\r\n " * 500 + b"last@c.example\r\n\r\n"
+    made = render(raw)
+    ask = match.predicate(Header(b"to", "last"), NOW)
+    one = Candidate(1, 1, Flags(), 0, 1, words=made.words)
+    assert ask(one) is None
+    one.header = raw
+    assert ask(one) is True
+
+
 UNKNOWN = Body("not loaded")
 LOGIC: list[tuple[Key, bool | None]] = [
     (And((All(), UNKNOWN)), None),

@@ -38,6 +38,8 @@ fail-a.example AAAA 2001:db8::1
 99.2.0.192.in-addr.arpa PTR host.x.example
 99.2.0.192.in-addr.arpa PTR liar.example
 99.2.0.192.in-addr.arpa PTR other.y.example
+99.2.0.192.in-addr.arpa PTR x..example
+odd.example A nonsense
 host.x.example A 192.0.2.99
 other.y.example A 192.0.2.99
 liar.example A 198.51.100.1
@@ -121,6 +123,7 @@ RECORDS = [
     ("v=spf1 a:only4.example -all", "2001:db8::1", "fail"),
     ("v=spf1 a:fail-a.example -all", "192.0.2.1", "temperror"),
     ("v=spf1 a:fail-a.example -all", "2001:db8::1", "pass"),
+    ("v=spf1 a:odd.example -all", "192.0.2.1", "fail"),
     # mx
     ("v=spf1 mx:x.example -all", "192.0.2.22", "pass"),
     ("v=spf1 mx:x.example -all", "2001:db8::22", "pass"),

@@ -231,6 +231,11 @@ def test_splitting(text: str, found: set[str]) -> None:
     assert words.split(text) == found
 
 
+def test_long_texts_of_many_scripts() -> None:
+    text = "日本 Ёлка Ýaz ß " * 1000
+    assert words.split(text) == {"日本", "елка", "yaz", "ss"}
+
+
 LETTERS = st.text(
     st.sampled_from("abcŞşÝýňЖжёЁй ,.-№ß\u00ad\u0301\n") | st.characters(), max_size=80
 )

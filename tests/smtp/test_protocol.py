@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
-from kerwen.smtp import replies
-from kerwen.smtp.commands import Chunk, Command, Gone, Malformed
+from kerwen.smtp import address, grammar, replies, sasl
+from kerwen.smtp.address import Address
+from kerwen.smtp.commands import Chunk, Command, Gone, Login, Malformed, Token
 from kerwen.smtp.dots import Stuffer, Unstuffer
 from kerwen.smtp.protocol import NEXT, Offer, Protocol, Stage
 
@@ -238,6 +239,23 @@ def test_bare_line_ends_are_seen_however_they_come(dirty: bytes, seed: int) -> N
     assert results[0][2]
 
 
+@pytest.mark.parametrize("ending", [b"\r\n", b"\r", b""])
+def test_a_line_without_end_is_passed_on_in_pieces(ending: bytes) -> None:
+    unstuffer, got, fed = Unstuffer(), b"", b".."
+    got += unstuffer.feed(b"..")[0]
+    for _ in range(5):
+        piece = b"x" * 40_000 + b"."
+        fed += piece
+        got += unstuffer.feed(piece)[0]
+        assert len(unstuffer._held) <= 65_536
+    fed += b"y" * 70_000 + ending
+    got += unstuffer.feed(b"y" * 70_000 + ending)[0]
+    rest = b"\r\n.\r\n".removeprefix(ending)
+    more, behind = unstuffer.feed(rest + b"NEXT")
+    assert got + more == fed[1:].removesuffix(ending) + b"\r\n"
+    assert (unstuffer.done, unstuffer.is_bare, behind) == (True, False, b"NEXT")
+
+
 def test_five_megabytes_of_lines() -> None:
     line = b"x" * 76 + b"\r\n"
     data = line * (5 * 1024 * 1024 // len(line))
@@ -246,6 +264,126 @@ def test_five_megabytes_of_lines() -> None:
     for at in range(0, len(data), 65_536):
         unstuffer.feed(data[at : at + 65_536])
     assert time.process_time() - before < 0.5
+
+
+# --- addresses and SASL -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("ayna@kerwen.example", Address("ayna", "kerwen.example")),
+        ('"a b"@x.example', Address("a b", "x.example")),
+        (r'"a\"b\\"@x.example', Address('a"b\\', "x.example")),
+        ("a@[192.0.2.1]", Address("a", "[192.0.2.1]")),
+        ("a@[IPv6:2001:db8::1]", Address("a", "[IPv6:2001:db8::1]")),
+        ("мерген@почта.example", Address("мерген", "почта.example")),
+        ("a@x_y.example", Address("a", "x_y.example")),
+        ("postMASTER", Address("postMASTER", "")),
+        ("@r.example:a@x.example", Address("a", "x.example")),
+        ("a@[IPv6:fe80::1%eth0]", None),
+        ("a@[300.0.0.1]", None),
+        ("a@[]", None),
+        ("a@", None),
+        ("@x.example", None),
+        ("a", None),
+        ('"a@x.example', None),
+        ('""@x.example', None),
+        ("a b@x.example", None),
+        ("a.@x.example", None),
+        (".a@x.example", None),
+        ("a@-x.example", None),
+        ("a@x..example", None),
+        ("a@" + "x" * 64 + ".example", None),
+        ("x" * 65 + "@x.example", None),
+        ("a@" + "x." * 130 + "example", None),
+        ("a@x.example\0", None),
+    ],
+)
+def test_addresses(text: str, found: Address | None) -> None:
+    assert address.path(text) == found
+    if found is not None and found.domain:
+        assert address.path(str(found)) == found
+
+
+def test_which_addresses_need_smtputf8() -> None:
+    assert Address("a", "x.example").is_ascii
+    assert not Address("ä", "x.example").is_ascii
+    assert str(Address("Postmaster", "")) == "Postmaster"
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [("x.example", True), ("[192.0.2.1]", True), ("[IPv6:::1]", True), ("", False), ("a b", False)],
+)
+def test_names_of_hosts(name: str, good: bool) -> None:
+    assert grammar.is_host(name) is good
+
+
+def test_sasl_messages() -> None:
+    assert sasl.plain("ayna\0ayna\0secret") == Login("PLAIN", "ayna", "secret")
+    assert sasl.plain("batyr\0ayna\0secret") == Login("PLAIN", "ayna", "secret", "batyr")
+    for wrong in ("", "\0\0x", "\0x\0", "x", "\0a\0b\0c"):
+        assert sasl.plain(wrong) is None
+    good = "n,a=a=2Cb,\x01host=x\x01auth=bearer tok \x01\x01"
+    assert sasl.bearer(good) == Token("a,b", "tok")
+    assert sasl.bearer("n,,\x01auth=Bearer t\x01\x01") == Token("", "t")
+    for wrong in ("", "x", "n,a=b", "n,,\x01auth=Basic t\x01\x01", "n,,\x01auth=Bearer \x01"):
+        assert sasl.bearer(wrong) is None
+    assert sasl.decode(b"=") == ""
+    for broken in (b"x", b"AAA", b"A===", b"/w==", b"AA=A"):
+        assert sasl.decode(broken) is None
+
+
+def test_xtext_there_and_back() -> None:
+    for text in ("plain", "a+b=c d", "tab\tя"):
+        coded = grammar.to_xtext(text)
+        back = grammar.xtext(coded)
+        assert back == "".join(c if " " <= c <= "~" else "?" for c in text)
+    with pytest.raises(grammar.Wrong):
+        grammar.xtext("+zz")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("FROM:<a@x.example> SIZE=x", 501),
+        ("FROM:<a@x.example> SMTPUTF8=1", 501),
+        ("FROM:<a@x.example> RET=SOME", 501),
+        ("FROM:<a@x.example> ENVID=" + "x" * 101, 501),
+        ("FROM:<a@x.example> ENVID=+zz", 501),
+        ("FROM:<a@x.example> =", 501),
+        ("FROM:<Postmaster>", 501),
+        ("FROM", 501),
+        ("FROM:", 501),
+        ("FROM:<a@x.example", 501),
+        ("FROM:<a@x.example>SIZE=1", 501),
+    ],
+)
+def test_wrong_arguments(text: str, code: int) -> None:
+    with pytest.raises(grammar.Wrong) as caught:
+        grammar.mail(text)
+    assert caught.value.answer.code == code
+
+
+@pytest.mark.parametrize(
+    ("text", "original"),
+    [
+        ("ORCPT=rfc822;a+40x", "rfc822;a@x"),
+        ("ORCPT=UTF-8;\\x{44F}\\x{D800}", "utf-8;я?"),
+        ("ORCPT=rfc822", None),
+        ("ORCPT=;x", None),
+        ("NOTIFY=SOMETIMES", None),
+        ("NOTIFY", None),
+    ],
+)
+def test_dsn_arguments(text: str, original: str | None) -> None:
+    line = f"TO:<a@x.example> {text}"
+    if original is None:
+        with pytest.raises(grammar.Wrong):
+            grammar.rcpt(line, utf8=True)
+    else:
+        assert grammar.rcpt(line, utf8=True).original == original
 
 
 # --- replies ------------------------------------------------------------------------------------
@@ -287,8 +425,6 @@ def test_a_reply_cannot_be_broken_out_of() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    from kerwen.smtp.commands import Login, Token
-
     assert "secret" not in repr(Login("PLAIN", "ayna", "secret"))
     assert "secret" not in repr(Token("ayna", "secret"))
 
