@@ -89,7 +89,7 @@ def build_mail(
     release = Release(blobs)
     records = Records(db, blobs, vaults)
     mailboxes = Mailboxes(db, release, clock)
-    compact = Compact(db, blobs, delivery_keys, records, open_vaults)
+    compact = Compact(db, blobs, delivery_keys, records, open_vaults, clock)
     records.tired = compact.met
     deliver = Deliver(db, blobs, delivery_keys, tags, clock, quota, compact.crowded)
     views = Views(db)
@@ -106,6 +106,7 @@ def build_mail(
         while True:
             await asyncio.sleep(_TIDY_S)
             await tidy.run()
+            await blobs.delete(await tidy.retired())
 
     async def close() -> None:
         compact.close()

@@ -31,6 +31,7 @@ from kerwen.accounts.store.tokens import note_restore
 from kerwen.base.clock import now_ms
 from kerwen.base.config import BadConfig, Config, recorded_domain
 from kerwen.keys.store.restored import renew_after_restore
+from kerwen.mail.store.restored import renew_after_restore as renew_mail
 from kerwen.storage.backup import copy_sqlite, jump_sqlite
 from kerwen.storage.feed import Feed
 from kerwen.storage.open_database import open_database
@@ -235,6 +236,7 @@ async def _renew(database: Path) -> None:
         async with db.write() as tx:
             now = now_ms()
             await renew_after_restore(tx, now)
+            await renew_mail(tx, now)
             await note_restore(tx, now)
     finally:
         await db.close()

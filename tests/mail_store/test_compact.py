@@ -6,6 +6,7 @@ import pytest
 
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.append import Item
+from kerwen.mail.actions.tidy import RETIRED_MS
 from kerwen.mail.store import mailboxes, messages, page
 from kerwen.mail.store.record import Card
 from kerwen.mail.words import Record, may_hold, query
@@ -101,6 +102,10 @@ async def test_small_pages_become_one_and_hollow_packs_are_packed_anew(house: Ho
         async with house.db.read() as snap:
             sizes = await messages.page_sizes(snap, 1)
     assert [(held, live) for _, held, live in sizes] == [(len(raws), len(raws))] == [(88, 88)]
+    assert await files(house) == 9, "old packs stay a day, for a backup that is being made"
+    await check(house, raws)
+    house.clock.now += RETIRED_MS + 1
+    await house.blobs.delete(await house.mail.tidy.retired())
     assert await files(house) == 1
     await check(house, raws)
 

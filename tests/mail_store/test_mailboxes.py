@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kerwen.base.errors import Reason, Refused
-from kerwen.mail.store import forget
+from kerwen.mail.store import forget, restored
 from kerwen.storage.sql import sql
 from tests.mail_store.house import House, letter
 
@@ -135,3 +135,26 @@ async def test_a_closed_account_leaves_no_row(house: House) -> None:
     assert len(await house.view(2)) == 1
     keys = [f.name for f in (house.folder / "blobs").rglob("*") if f.is_file()]
     assert await house.mail.tidy.named(keys) == set(), "the sweep may have them"
+
+
+async def test_after_a_restore_no_number_comes_twice(house: House) -> None:
+    await house.mail.mailboxes.create(1, "later")
+    (first,) = await house.deliver(letter(1), 1)
+    before = await house.mail.mailboxes.listing(1)
+    house.clock.now += 60_000
+    async with house.db.write() as tx:
+        await restored.renew_after_restore(tx, house.clock())
+    after = await house.mail.mailboxes.listing(1)
+    assert after.account.modseq > before.account.modseq + 1000
+    assert (await house.mail.changes.account(1, before.account.modseq + 500)).known is False
+    old = {one.uidvalidity for one in before.mailboxes}
+    new = [one.uidvalidity for one in after.mailboxes]
+    assert len(set(new)) == len(new)
+    assert min(new) > max(old)
+    made = await house.mail.mailboxes.create(1, "fresh")
+    assert made.uidvalidity > max(new)
+    (second,) = await house.deliver(letter(2), 1)
+    view = await house.view(1)
+    assert view.modseq > before.account.modseq + 1000
+    assert await house.read(1, first.no) == letter(1)
+    assert await house.read(1, second.no) == letter(2)

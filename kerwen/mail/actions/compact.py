@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.pages import Entry, NewPage, Pages
@@ -51,12 +52,14 @@ class Compact:
         delivery_keys: EpochKeys,
         records: Records,
         vaults: OpenVaults,
+        clock: Clock = now_ms,
     ) -> None:
         self._db = db
         self._blobs = blobs
         self._keys = delivery_keys
         self._records = records
         self._vaults = vaults
+        self._clock = clock
         self._pages = Pages(blobs)
         self._wanted: dict[int, Lease | None] = {}
         self._tried: dict[int, int] = {}  # account → loose messages when no page could be made
@@ -245,14 +248,12 @@ class Compact:
         with sealing.hand(await self._keys.of(account_no), len(page.KINDS)) as own:
             made = await self._pages.make(own, page_no, entries)
         try:
-            blobs = await retrying(lambda: self._swap(account_no, made, pages, old))
+            await retrying(lambda: self._swap(account_no, made, pages, old))
         except BaseException:
             await self._pages.undo(made)
             raise
         for one in pages:
             unlocked.drop(one.page_no)
-        if blobs:
-            await self._blobs.delete(blobs)
         await asyncio.sleep(0)
         return 1
 
@@ -328,8 +329,8 @@ class Compact:
 
     async def _swap(
         self, account_no: int, made: NewPage, pages: Sequence[Page], moved: dict[int, str]
-    ) -> list[str]:
-        """Puts a page in the place of others; returns the blobs that nobody needs any more."""
+    ) -> None:
+        """Puts a page in the place of others; packs that nobody needs any more are retired."""
         async with self._db.write() as tx:
             if await boxes.lock(tx, account_no) is None:
                 raise Refused(Reason.NOT_FOUND, "There is no such account")
@@ -351,8 +352,7 @@ class Compact:
                 blob for blob, count in less.items() if await messages.use_less(tx, blob, count)
             ]
             if blobs:
-                await messages.drop_blobs(tx, blobs)
-            return blobs
+                await messages.retire_blobs(tx, blobs, self._clock())
 
 
 def _worth_it(sizes: Sequence[tuple[int, int, int]]) -> list[int]:

@@ -10,6 +10,7 @@ from kerwen.base.clock import Clock, now_ms
 from kerwen.mail.store import messages, threads
 from kerwen.storage.database import Database, retrying
 
+RETIRED_MS: Final = 24 * 3_600_000  # longer than a backup takes
 _AT_ONCE: Final = 1_000
 
 
@@ -36,3 +37,16 @@ class Tidy:
         while removed := await retrying(write):
             count += removed
         return count
+
+    async def retired(self) -> list[str]:
+        """Blobs that were retired a day ago; no row names them any more: remove them."""
+        before = self._clock() - RETIRED_MS
+
+        async def write() -> list[str]:
+            async with self._db.write() as tx:
+                blobs = await messages.retired_blobs(tx, before, _AT_ONCE)
+                if blobs:
+                    await messages.drop_blobs(tx, blobs)
+                return blobs
+
+        return await retrying(write)

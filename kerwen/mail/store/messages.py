@@ -100,6 +100,12 @@ _ADD_BLOB = sql(
 )
 _USE_BLOB = sql("update mail_blobs set used = used - :less where blob = :blob returning used")
 _DROP_BLOBS = sql("delete from mail_blobs where blob {in_texts:blobs}")
+_RETIRE_BLOBS = sql(
+    "update mail_blobs set account_no = -1, used = :now where blob {in_texts:blobs}"
+)
+_RETIRED = sql(
+    "select blob from mail_blobs where account_no = -1 and used < :before order by blob limit :most"
+)
 _NAMED = sql("select blob from mail_blobs where blob {in_texts:blobs}")
 _BLOBS = sql("select blob from mail_blobs where account_no = :account_no limit :most")
 
@@ -330,6 +336,16 @@ async def use_less(tx: Tx, blob: str, less: int) -> bool:
 async def drop_blobs(tx: Tx, blobs: Sequence[str]) -> None:
     """No longer names blobs: the caller removes them after commit."""
     await tx.run(_DROP_BLOBS, blobs=blobs)
+
+
+async def retire_blobs(tx: Tx, blobs: Sequence[str], now_ms: int) -> None:
+    """Blobs whose content moved: they stay a day, for a backup that is being made."""
+    await tx.run(_RETIRE_BLOBS, blobs=blobs, now=now_ms)
+
+
+async def retired_blobs(snap: Snap, before_ms: int, most: int) -> list[str]:
+    """Blobs that were retired before a time."""
+    return [row[0] for row in await snap.all(_RETIRED, before=before_ms, most=most)]
 
 
 async def named(snap: Snap, blobs: Sequence[str]) -> set[str]:

@@ -90,8 +90,8 @@ create table mail_page_boxes (
 );
 create table mail_blobs (              -- every blob that mail names
     blob TEXT primary key,
-    account_no BIGINT not null,        -- 0: of the queue
-    used BIGINT not null               -- how many messages still have their body in it
+    account_no BIGINT not null,        -- 0: of the queue; -1: retired, to be removed
+    used BIGINT not null               -- messages with their body in it; retired: since when
 ) {without_rowid};
 create index mail_blobs_account on mail_blobs (account_no);
 create table mail_tags (               -- keyed tags of message ids: which thread they belong to
