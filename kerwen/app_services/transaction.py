@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 EVENTS_MAX: Final = 100
-BYTES_MAX: Final = 1024 * 1024  # of events; one larger event goes alone
+BYTES_MAX: Final = 512 * 1024  # about; many services take a body of 1 MiB at most
 EPHEMERAL_MAX: Final = 100
 TO_DEVICE_MAX: Final = 100
 _OF_OLD: Final = "de.sorunome.msc2409."

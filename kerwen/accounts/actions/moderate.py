@@ -72,11 +72,12 @@ class Moderate:
         return account
 
     async def _account(self, snap: Snap, user_id: str) -> Account:
-        _, domain = split_user_id(user_id)
+        name, domain = split_user_id(user_id)
         if domain != self._domain:
             raise Refused(Reason.INVALID_PARAM, "This user is not of this server")
-        localpart = localpart_named(user_id, self._domain)
-        account = await accounts.by_localpart(snap, localpart) if localpart else None
+        # users of application services have names that people cannot have
+        localpart = localpart_named(user_id, self._domain) or name
+        account = await accounts.by_localpart(snap, localpart)
         if account is None or not account.active:
             raise Refused(Reason.NOT_FOUND, "There is no such account")
         return account
