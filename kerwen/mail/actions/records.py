@@ -153,6 +153,19 @@ class Records:
                     found[page_no] = refusal
         return found
 
+    async def plain(
+        self, snap: Snap, unlocked: Unlocked, page_nos: Sequence[int], kind: str
+    ) -> dict[int, bytes | Refused]:
+        """Pages' boxes of one kind as bytes, to be looked through; nothing of it is kept."""
+        found: dict[int, bytes | Refused] = {}
+        for page_no, box in (await messages.boxes(snap, page_nos, kind)).items():
+            try:
+                sealed = await self.open(snap, unlocked, page_no, PAGE + kind, box)
+                found[page_no] = record.unpressed(sealed)
+            except Refused as refusal:
+                found[page_no] = refusal
+        return found
+
     async def _remade(self, unlocked: Unlocked, no: int, refusal: Refused) -> Card | Refused:
         """A card made of the message, since its own does not open."""
         log.warning("a record is damaged", extra={"thing": no, **refusal.private})
@@ -172,7 +185,7 @@ class Records:
         if body is not None:
             ((_, box),) = await self._from_blob(body.blob, [(no, body)])
             if not isinstance(box, Refused):
-                if unlocked.vault.knows(epoch_of(box)):
+                if unlocked.vault.knows(_epoch_of(box)):
                     return _whole(await self._message(None, unlocked, no, box))
                 async with self._db.read() as snap:
                     return _whole(await self._message(snap, unlocked, no, box))
@@ -214,6 +227,9 @@ class Records:
                 for no, box in await self._from_blob(blob, wanted):
                     if isinstance(box, Refused):
                         found[no] = box
+                        continue
+                    if unlocked.vault.knows(_epoch_of(box)):
+                        found[no] = await self._message(None, unlocked, no, box)
                         continue
                     async with self._db.read() as snap:
                         found[no] = await self._message(snap, unlocked, no, box)
@@ -266,6 +282,14 @@ class Records:
                     raise
                 found.append((no, _damaged(str(error.private.get("cause")))))
         return found
+
+
+def _epoch_of(box: bytes) -> int:
+    """The epoch of what may be no box at all; 0: of none."""
+    try:
+        return epoch_of(box)
+    except Refused:
+        return 0
 
 
 def _whole(found: bytes | Refused) -> bytes:

@@ -16,18 +16,17 @@ from itertools import compress
 from typing import Final
 
 from kerwen.base.clock import Clock, now_ms
-from kerwen.mail import match, transfer, words
+from kerwen.mail import dates, fields, match, message, transfer, words
 from kerwen.mail.actions import keywords
 from kerwen.mail.actions.records import LOOSE_TIRING, Records
-from kerwen.mail.actions.search_sources import Sheet, Source, sources_of
+from kerwen.mail.actions.search_sources import HEADS_PLAIN, Sheet, Source, sources_of
 from kerwen.mail.actions.unlock import Unlocked
 from kerwen.mail.actions.views import View
 from kerwen.mail.flags import BITS, Flags
 from kerwen.mail.match import Candidate, Key, When
-from kerwen.mail.section import Span
+from kerwen.mail.message import Part
 from kerwen.mail.store import mailboxes as boxes
 from kerwen.mail.store import page, tags, uid_ranges
-from kerwen.mail.store.record import Card
 from kerwen.mail.store.tags import Tags
 from kerwen.mail.words import Query
 from kerwen.storage.database import Database
@@ -82,19 +81,19 @@ class Search:
             some = may[at : at + _PROVED_AT_ONCE]
             wanted = [nos[place] for place in some]
             raws = await self._records.messages(unlocked, wanted)
-            cards = await self._records.cards(unlocked, wanted, (page.MORE,))
             asked = []
             for place in some:
-                raw, card = raws.get(nos[place]), cards.get(nos[place])
-                if not isinstance(raw, bytes) or not isinstance(card, Card) or card.more is None:
+                raw = raws.get(nos[place])
+                if not isinstance(raw, bytes):
                     continue
-                if needle is not None and needle(raw, card.more.span):
+                root = message.scan(raw)
+                if needle is not None and needle(raw, root):
                     fit.add(place)
                     continue
                 one = self._candidate(unlocked.account_no, view, known, place)
                 one.message = raw
-                one.header = raw[: card.more.header_end]
-                one.sent_day = card.more.sent_day
+                one.header = raw[: root.body]
+                one.sent_day = _sent_day(root)
                 asked.append((place, one))
             fit.update(await asyncio.to_thread(_ask_all, ask, asked))
         return fit
@@ -139,7 +138,7 @@ class Search:
         return self._clock() // 1000
 
 
-def _needle(key: Key) -> Callable[[bytes, Span], bool] | None:
+def _needle(key: Key) -> Callable[[bytes, Part], bool] | None:
     """What need only stand in the bytes of a message's parts: a plain word with its signs, asked
     of body or text, where nothing else is left open. Most hits are proved so, at a tenth of the
     cost of reading all the texts.
@@ -156,22 +155,26 @@ def _needle(key: Key) -> Callable[[bytes, Span], bool] | None:
     needle = proof.encode()
     in_header = isinstance(key, match.Text)
 
-    def holds(raw: bytes, span: Span) -> bool:
-        if in_header and needle in raw[: span.body].lower():
+    def holds(raw: bytes, root: Part) -> bool:
+        if in_header and needle in raw[: root.body].lower():
             return True
-        return any(needle in data.lower() for data in _leaves(raw, span))
+        return any(needle in data.lower() for data in _leaves(raw, root))
 
     return holds
 
 
-def _leaves(raw: bytes, span: Span) -> Iterator[bytes]:
-    if span.parts:
-        for part in span.parts:
-            yield from _leaves(raw, part)
-    elif span.end - span.body <= _LEAF_MAX:
-        data = raw[span.body : span.end]
-        encoding = span.encoding.encode("latin-1")
-        yield transfer.decode(data, encoding) if encoding in transfer.KNOWN else data
+def _leaves(raw: bytes, root: Part) -> Iterator[bytes]:
+    for part in root.leaves():
+        if part.end - part.body <= _LEAF_MAX:
+            data = raw[part.body : part.end]
+            known = part.encoding in transfer.KNOWN
+            yield transfer.decode(data, part.encoding) if known else data
+
+
+def _sent_day(root: Part) -> int | None:
+    value = fields.first(root.fields, b"date")
+    date = dates.parse(value) if value else None
+    return date.day if date else None
 
 
 def _ask_all(ask: match.Predicate, asked: list[tuple[int, Candidate]]) -> list[int]:
@@ -309,6 +312,13 @@ class _Work:
     async def _load(self, sources: Sequence[Source], kinds: tuple[str, ...]) -> None:
         async with self._search._db.read() as snap:
             for kind in kinds:
+                if kind == HEADS_PLAIN:
+                    plain = [s.page_no for s in sources if isinstance(s, Sheet)]
+                    read = await self._search._records.plain(snap, self._unlocked, plain, page.HEAD)
+                    for source in sources:
+                        if isinstance(source, Sheet):
+                            source.content[kind] = read.get(source.page_no)
+                    continue
                 nos = [s.page_no for s in sources if isinstance(s, Sheet) and kind not in s.content]
                 if nos:
                     found = await self._search._records.boxes(snap, self._unlocked, nos, kind)
@@ -352,7 +362,7 @@ class _Work:
             )
         if not asked.words:
             return (among, set()) if not asked.proof else (set(), among)
-        kinds = (page.FIND, page.WORD, page.HEAD)
+        kinds = (page.FIND, page.WORD, HEADS_PLAIN)
         return await self._each(among, lambda source: _in_text(source, asked), kinds)
 
     async def _header(self, key: match.Header, among: Places) -> Found:

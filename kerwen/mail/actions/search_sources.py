@@ -24,14 +24,19 @@ from kerwen.storage.database import Snap
 
 _ASCII_WORD: Final = re.compile(r"[a-z0-9]+")
 _PLACES: Final = "places"
+_NOWHERE: Final = (-1,)
+HEADS_PLAIN: Final = "heads, as bytes"
+"""What `Sheet.content` holds for `in_heads`: bytes that are looked through, and rarely decoded."""
 
 
 class Source:
     """Some messages of a view. `_places` are their places by slot; -1: not in the view."""
 
-    def __init__(self, places: Sequence[int]) -> None:
+    def __init__(self, places: Sequence[int], everywhere: set[int] | None = None) -> None:
         self._places = places
-        self._everywhere = {place for place in places if place >= 0}
+        if everywhere is None:
+            everywhere = {place for place in places if place >= 0}
+        self._everywhere = everywhere
 
     def everywhere(self) -> set[int]:
         """All places of it."""
@@ -74,8 +79,10 @@ class Source:
 class Sheet(Source):
     """A page; `content` holds what was read of it, by kind."""
 
-    def __init__(self, page_no: int, places: Sequence[int]) -> None:
-        super().__init__(places)
+    def __init__(
+        self, page_no: int, places: Sequence[int], everywhere: set[int] | None = None
+    ) -> None:
+        super().__init__(places, everywhere)
         self.page_no = page_no
         self.content: dict[str, Any] = {}
 
@@ -95,10 +102,12 @@ class Sheet(Source):
         needle = _needle(asked)
         if needle is None:
             return set()
-        heads = self.heads()
-        if heads is None:
+        plain = self.content.get(HEADS_PLAIN)
+        if not isinstance(plain, bytes):
             return set(range(len(self._places)))
-        return _in_heads(heads, needle)
+        if needle not in plain.lower():
+            return set()
+        return _in_heads(page.decode(page.HEAD, record.PLAIN + plain), needle)
 
     def cut(self, bit: int) -> set[int]:
         found = self._find()
@@ -185,7 +194,7 @@ def _in_heads(heads: Sequence[Head | None], needle: bytes) -> set[int]:
 async def sources_of(snap: Snap, records: Records, unlocked: Unlocked, view: View) -> list[Source]:
     """Where the words of a view's messages are."""
     account_no, nos = unlocked.account_no, view.nos
-    where = {no: place for place, no in enumerate(nos)}
+    where = view.index
     if len(where) < len(nos):  # a message lies here twice
         return [*await _of_copies(snap, records, unlocked, view)]
     first, last = min(nos), max(nos)
@@ -193,11 +202,17 @@ async def sources_of(snap: Snap, records: Records, unlocked: Unlocked, view: Vie
     rows = await messages.loose_between(snap, account_no, first, last)
     rows = [row for row in rows if row[0] in where]
     if rows:
-        found.append(await _pile(snap, records, unlocked, rows, [where[row[0]] for row in rows]))
+        at = [where[row[0]][0] for row in rows]
+        found.append(await _pile(snap, records, unlocked, rows, at))
     if len(rows) < len(nos):
+        mark = f"at {view.mailbox.mailbox_no}"
         for page_no, places in await _sheets(snap, unlocked, first, last):
-            here = [where.get(no, -1) for no in places.nos]
-            found.append(Sheet(page_no, here))
+            kept = unlocked.page(page_no, mark)
+            if kept is None or kept[0] != view.modseq:
+                here = [where.get(no, _NOWHERE)[0] for no in places.nos]
+                kept = (view.modseq, here, {place for place in here if place >= 0})
+                unlocked.keep(page_no, mark, kept, 96 * len(here))
+            found.append(Sheet(page_no, kept[1], kept[2]))
     return found
 
 
