@@ -59,9 +59,7 @@ class ServiceClient:
     async def ping(self, service: Service, transaction_id: str | None) -> Answer:
         """AS #pinging; `Unanswered` where there is no answer."""
         body = {} if transaction_id is None else {"transaction_id": transaction_id}
-        return await self._ask(
-            service, "POST", _V1 + "/ping", orjson.dumps(body), PING_TIMEOUT_MS
-        )
+        return await self._ask(service, "POST", _V1 + "/ping", orjson.dumps(body), PING_TIMEOUT_MS)
 
     async def protocol(self, service: Service, protocol: str) -> dict[str, Any] | None:
         """What a service says of a network; None where it says nothing sensible."""

@@ -169,9 +169,7 @@ async def begin(
 
 async def fail(tx: Tx, service_id: str, txn_id: str, failures: int, retry_ms: int) -> None:
     """It was not taken; it is tried again at `retry_ms`."""
-    await tx.run(
-        _FAIL, service_id=service_id, txn_id=txn_id, failures=failures, retry_ms=retry_ms
-    )
+    await tx.run(_FAIL, service_id=service_id, txn_id=txn_id, failures=failures, retry_ms=retry_ms)
 
 
 async def done(tx: Tx, service_id: str, txn_id: str, upto: Place) -> bool:
@@ -243,9 +241,7 @@ async def receipts(
 # --- directories ----------------------------------------------------------------------------
 
 
-async def list_room(
-    tx: Tx, service_id: str, network_id: str, room_no: int, shown: bool
-) -> None:
+async def list_room(tx: Tx, service_id: str, network_id: str, room_no: int, shown: bool) -> None:
     """Shows a room in the directory of a network, or hides it."""
     await tx.run(
         _LIST if shown else _UNLIST,

@@ -169,9 +169,7 @@ class PushSender:
                 turns.append(turn)
         return turns
 
-    async def _look(
-        self, snap: Snap, turn: Turn, pushes: Sequence[Push], now_ms: int
-    ) -> None:
+    async def _look(self, snap: Snap, turn: Turn, pushes: Sequence[Push], now_ms: int) -> None:
         """What of the waiting events is still news to the person."""
         if len(pushes) == limits.PUSHES_WAITING_MAX:
             turn.before = pushes[0].pos

@@ -219,8 +219,7 @@ _FINISH = sql(
     " and pushkey = :pushkey"
 )
 _DROP = sql(
-    "delete from pushers where account_no = :account_no and app_id = :app_id"
-    " and pushkey = :pushkey"
+    "delete from pushers where account_no = :account_no and app_id = :app_id and pushkey = :pushkey"
 )
 _SWEEP = sql("delete from pushes where at_ms < :before")
 _ORPHANS = sql(
@@ -409,9 +408,7 @@ async def use_topics(tx: Tx, topic_nos: Sequence[int], now_ms: int) -> None:
     await tx.run(_USE_TOPICS, topics=topic_nos, now=now_ms)
 
 
-async def add_message(
-    tx: Tx, topic_no: int, n: int, body: bytes, now_ms: int, most: int
-) -> None:
+async def add_message(tx: Tx, topic_no: int, n: int, body: bytes, now_ms: int, most: int) -> None:
     """A wake-up for whoever listens, or will; the oldest ones make room."""
     row = await tx.one(_COUNT, topic_no=topic_no)
     if row is not None and row[0] >= most:

@@ -87,9 +87,7 @@ async def test_a_service_that_is_away_makes_nobody(world: World) -> None:
     world.service.over.set()
     for service in world.house.messenger.app_services.services.all:
         service.url = "http://127.0.0.1:1"
-    await ayna.refused(
-        404, "M_NOT_FOUND", "POST", "rooms", room, "invite", body={"user_id": GHOST}
-    )
+    await ayna.refused(404, "M_NOT_FOUND", "POST", "rooms", room, "invite", body={"user_id": GHOST})
 
 
 # --- pings ------------------------------------------------------------------------------------

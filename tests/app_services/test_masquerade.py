@@ -159,9 +159,7 @@ async def test_what_it_says_is_said_by_the_user(both: World) -> None:
 async def test_only_services_choose_the_time(world: World) -> None:
     ayna = await world.house.person("ayna")
     room = await ayna.create_room(preset="public_chat")
-    sent = await ayna.must(
-        "PUT", "rooms", room, "send", "m.x", "t", body={}, ts=1_000
-    )
+    sent = await ayna.must("PUT", "rooms", room, "send", "m.x", "t", body={}, ts=1_000)
     assert (await ayna.event(room, sent["event_id"]))["origin_server_ts"] > 1_000
     await world.must("POST", "rooms", room, "join")
     for bad in ("-1", "x", "1e3", "9" * 30, str(2**53)):
@@ -201,9 +199,7 @@ async def test_keys_need_a_device(world: World) -> None:
     answer = await world.call("POST", "keys", "upload", acting=user_id, body={})
     assert (answer.status, answer.errcode) == (400, "M_MISSING_PARAM")
     await world.call("PUT", "devices", "BRIDGE", acting=user_id)
-    found = await world.must(
-        "POST", "keys", "upload", acting=user_id, device_id="BRIDGE", body={}
-    )
+    found = await world.must("POST", "keys", "upload", acting=user_id, device_id="BRIDGE", body={})
     assert "one_time_key_counts" in found
 
 

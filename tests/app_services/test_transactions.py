@@ -422,9 +422,7 @@ async def test_device_lists_and_key_counts(both: World) -> None:
         await person.must("POST", "keys", "upload", body={"device_keys": keys})
     await both.call("PUT", "devices", "BRIDGE", acting=ghost)
     otk = {"one_time_keys": {"signed_curve25519:AA": {"key": "A" * 43, "signatures": {}}}}
-    answer = await both.call(
-        "POST", "keys", "upload", acting=ghost, device_id="BRIDGE", body=otk
-    )
+    answer = await both.call("POST", "keys", "upload", acting=ghost, device_id="BRIDGE", body=otk)
     assert answer.status == 200, answer
     await both.tell()
     changed = {

@@ -36,6 +36,7 @@ async def follow(house: House) -> None:
     """The follower looks at everything that is settled."""
     follower = house.messenger.push.follower
     if not follower._held:
+
         async def zero() -> int:
             return 0
 

@@ -154,9 +154,7 @@ class AppServicesApi:
         return service
 
 
-def _failed(
-    status: int, errcode: str, text: str, more: dict[str, Any] | None = None
-) -> Reply:
+def _failed(status: int, errcode: str, text: str, more: dict[str, Any] | None = None) -> Reply:
     body = orjson.dumps({"errcode": errcode, "error": text, **(more or {})})
     return Reply(body, status, JSON_HEADERS)
 

@@ -162,9 +162,7 @@ class Gather:
         await self._keys(snap, service, found.contents, device_no)
         return len(rows) < _MESSAGES
 
-    async def _keys(
-        self, snap: Snap, service: Service, contents: Contents, device_no: int
-    ) -> None:
+    async def _keys(self, snap: Snap, service: Service, contents: Contents, device_no: int) -> None:
         owner = await store.owner(snap, service.id, device_no)
         if owner is None:
             return

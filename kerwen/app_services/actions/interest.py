@@ -70,9 +70,7 @@ class Interest:
             for local in await self._locals(room_no)
         )
 
-    async def _in_name(
-        self, snap: Snap, service: Service, room_no: int, room_id: str
-    ) -> bool:
+    async def _in_name(self, snap: Snap, service: Service, room_no: int, room_id: str) -> bool:
         if service.rooms and service.rooms.covers(room_id):
             return True
         if not service.aliases:

@@ -63,9 +63,7 @@ class Masquerade(Generic[C]):
         self._alive(service)
         acting = user_id or service.sender
         if not service.has_user(acting):
-            raise Refused(
-                Reason.FORBIDDEN, "The application service may not act as this user"
-            )
+            raise Refused(Reason.FORBIDDEN, "The application service may not act as this user")
         localpart = acting[1:].partition(":")[0]
         async with self._db.read() as snap:
             account = await accounts.by_localpart(snap, localpart)
@@ -90,9 +88,7 @@ class Masquerade(Generic[C]):
     async def _registered(self, snap: Snap, service: Service, account_no: int) -> bool:
         return await store.service_of(snap, account_no) == service.id
 
-    async def _device(
-        self, snap: Snap, account_no: int, device_id: str | None
-    ) -> int:
+    async def _device(self, snap: Snap, account_no: int, device_id: str | None) -> int:
         """The number of a device. Without one, a number that no device has and that is the
         user's alone: by it transaction ids are told apart."""
         if not device_id:

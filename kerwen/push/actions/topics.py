@@ -185,9 +185,7 @@ class Topics:
         if after == ntfy.NOW:
             return []
         async with self._db.read(single=True) as snap:
-            found = await store.messages(
-                snap, list(topics), after, after_ms, self._feed.settled
-            )
+            found = await store.messages(snap, list(topics), after, after_ms, self._feed.settled)
         lines = []
         for m in found:
             told = ntfy.message(topics[m.topic_no], (m.pos, m.n), m.at_ms, m.body)
