@@ -30,6 +30,9 @@ SQLITE = Dialect(
         "search_value": ":words",
         "search_match": "search_index match :lite",
         "search_rank": "-bm25(search_index)",
+        # FTS5 keeps a deleted row's words until the segments that hold them are merged
+        "search_segments": "select count(distinct segid), count(*) from search_index_idx",
+        "search_merge": "insert into search_index (search_index, rank) values ('merge', :pages)",
     },
     {
         "ints": "in (select value from json_each(?))",
@@ -52,6 +55,8 @@ POSTGRES = Dialect(
         "search_value": "array_to_tsvector(string_to_array(cast(:words as text), ' '))",
         "search_match": "words @@ cast(cast(:postgres as text) as tsquery)",
         "search_rank": "ts_rank(words, cast(cast(:postgres as text) as tsquery))",
+        "search_segments": "select 0, 0",  # autovacuum does it
+        "search_merge": "delete from search_index where rowid = -cast(:pages as BIGINT) and false",
     },
     {"ints": "= any(?::bigint[])", "texts": "= any(?::text[])"},
 )

@@ -60,6 +60,7 @@ def connect(path: Path, *, query_only: bool = False, wait_s: float = 5) -> sqlit
     try:
         conn.execute("pragma journal_mode = wal")
         conn.execute("pragma synchronous = full")
+        conn.execute("pragma secure_delete = on")  # what is deleted is overwritten with zeros
         conn.execute("pragma temp_store = memory")
         conn.execute(f"pragma wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         conn.execute(f"pragma journal_size_limit = {limits.WAL_KEPT_MAX}")

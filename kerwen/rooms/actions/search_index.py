@@ -18,6 +18,8 @@ _LOOK_S: Final = 10.0
 _PAUSE_S: Final = 0.05
 _QUIET_CHANGES: Final = 200  # between two looks; with more the house is busy
 _BUSY_MAX_S: Final = 60.0  # even a busy house indexes that often
+_PAGES: Final = 16  # of the index merged in one transaction: a few milliseconds
+_PURGE_SHARE: Final = 500  # a purge may take this part of the time
 
 
 class SearchIndex:
@@ -28,6 +30,7 @@ class SearchIndex:
         self._db = db
         self._feed = feed
         self._seen = feed.settled
+        self._purge_at = 0.0  # on the loop's clock: not before
 
     async def catch_up(self) -> None:
         """Takes in what is pending; of a very long backlog only the oldest part."""
@@ -67,7 +70,26 @@ class SearchIndex:
                 await asyncio.sleep(_LOOK_S)
             while await self.take_in():
                 await asyncio.sleep(_PAUSE_S)
+            begun = clock()
+            if begun >= self._purge_at and await self.purge():
+                self._purge_at = clock() + (clock() - begun) * _PURGE_SHARE
             await asyncio.sleep(_LOOK_S)
+
+    async def purge(self) -> bool:
+        """Removes the words of deleted rows that are left in the index, if there are any."""
+        async with self._db.read() as snap:
+            if not await search.any_forgotten(snap):
+                return False
+        async with self._db.write() as tx:
+            most = await search.begin_purge(tx, _PAGES)
+        for _ in range(most):
+            await asyncio.sleep(_PAUSE_S)
+            async with self._db.write() as tx:
+                if not await search.purge(tx, _PAGES):
+                    break
+        async with self._db.write() as tx:
+            await search.end_purge(tx)
+        return True
 
     def _is_busy(self) -> bool:
         """Whether much was written since the last look."""

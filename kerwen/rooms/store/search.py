@@ -11,17 +11,27 @@ from kerwen.storage.database import Snap, Tx
 from kerwen.storage.sql import sql
 
 _END = 2**62
+# stand in `search_pending` while deleted rows' words are left in the index
+_FORGOTTEN = -1
+_PURGING = -2  # ... and are on their way out
 
 _NOTE = sql("insert into search_pending (event_no) values (:event_no)")
-_ANY = sql("select 1 from search_pending limit 1")
+_ANY = sql("select 1 from search_pending where event_no > 0 limit 1")
 _PENDING = sql(
-    "select event_no from search_pending order by event_no limit :count {for_update} {skip_locked}"
+    "select event_no from search_pending where event_no > 0 order by event_no limit :count"
+    " {for_update} {skip_locked}"
 )
 _TEXTS = sql("select event_no, room_no, type, client from events where event_no {in_ints:nos}")
 _ADD = sql("insert into search_index (rowid, words) values (:event_no, {search_value})")
 _DONE = sql("delete from search_pending where event_no {in_ints:nos}")
 _FORGET_PENDING = sql("delete from search_pending where event_no = :event_no")
 _FORGET = sql("delete from search_index where rowid = :event_no")
+_NOTE_FORGOTTEN = sql(
+    "insert into search_pending (event_no) values (:mark) on conflict (event_no) do nothing"
+)
+_ANY_FORGOTTEN = sql("select 1 from search_pending where event_no < 0 limit 1")
+_SEGMENTS = sql("{search_segments}")
+_MERGE = sql("{search_merge}")
 _FOUND = (
     " from search_index join events e on e.event_no = search_index.rowid"
     " where {search_match} and e.room_no {in_ints:rooms} and e.type {in_texts:types}"
@@ -54,9 +64,41 @@ def note(tx: Tx, event_no: int) -> None:
 
 
 def forget(tx: Tx, event_no: int) -> None:
-    """An event lost its words: the index has none of them any more."""
+    """An event lost its words: no search finds them, and the index loses them soon (`purge`)."""
     tx.at_end(_FORGET_PENDING, event_no=event_no)
     tx.at_end(_FORGET, event_no=event_no)
+    tx.at_end(_NOTE_FORGOTTEN, mark=_FORGOTTEN)
+
+
+async def any_forgotten(snap: Snap) -> bool:
+    """Whether words of deleted rows may be left in the index."""
+    return await snap.one(_ANY_FORGOTTEN) is not None
+
+
+async def begin_purge(tx: Tx, pages: int) -> int:
+    """Begins to merge all segments of the index into one without deleted words; how often
+    `purge` must follow at most. What is deleted from now on is noted anew."""
+    await tx.run(_FORGET_PENDING, event_no=_FORGOTTEN)
+    await tx.run(_NOTE_FORGOTTEN, mark=_PURGING)
+    row = await tx.one(_SEGMENTS)
+    assert row is not None, "it counts"
+    segments, whole = row
+    if not segments:
+        return 0
+    await tx.run(_MERGE, pages=-pages)
+    return int(whole // pages + segments + 1)
+
+
+async def purge(tx: Tx, pages: int) -> bool:
+    """Merges some pages more; whether there may be more to do."""
+    await tx.run(_MERGE, pages=pages)
+    row = await tx.one(_SEGMENTS)
+    return row is not None and row[0] > 1
+
+
+async def end_purge(tx: Tx) -> None:
+    """The old segments are gone, and all deleted words with them."""
+    await tx.run(_FORGET_PENDING, event_no=_PURGING)
 
 
 async def any_pending(snap: Snap) -> bool:
