@@ -203,6 +203,7 @@ class ImapConnection(asyncio.Protocol):
                     self._take_more()
                     if not self._queue and not self._dirty:
                         break
+                    await asyncio.sleep(0)  # others have their turn
         except ConnectionError:
             pass
         except Exception:

@@ -8,8 +8,11 @@ it, so that a listing of thousands costs one formatting a message and no call fo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from kerwen.base.errors import Reason, Refused
 from kerwen.imap.deeds import Deeds
@@ -34,16 +37,38 @@ Column = tuple[bytes, list[Sequence[Any]]]
 """A piece of the format, and the values that it takes of every message."""
 
 
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """UIDs of messages that this FETCH marked \\Seen, and their MODSEQ."""
+
+    uids: frozenset[int] = frozenset()
+    modseq: int = 0
+
+
+NOTHING_SEEN: Final = Seen()
+
+
 class Reading:
     """What was read of some messages of a view: lists side by side."""
 
-    __slots__ = ("cards", "deeds", "places", "raws", "refused", "spans", "unlocked", "view")
+    __slots__ = (
+        "cards", "deeds", "fields", "places", "raws", "refused", "seen", "spans", "unlocked",
+        "view",
+    )  # fmt: skip
 
-    def __init__(self, deeds: Deeds, unlocked: Unlocked, view: View, places: Sequence[int]) -> None:
+    def __init__(
+        self,
+        deeds: Deeds,
+        unlocked: Unlocked,
+        view: View,
+        places: Sequence[int],
+        seen: Seen,
+    ) -> None:
         self.deeds = deeds
         self.unlocked = unlocked
         self.view = view
         self.places = places
+        self.seen = seen
+        self.fields: dict[Attribute, list[bytes | None]] = {}
         self.cards: list[Card] = []
         self.raws: list[bytes | None] = []
         self.spans: list[Span | None] = []
@@ -55,10 +80,12 @@ class Reading:
             await self._read_cards(plan.kinds)
         if plan.reads_messages:
             await self._read_messages(self.places, keep=plan.piecemeal)
-        elif plan.fields:
-            needy = plan.not_in_head(self)
-            if needy:
-                await self._read_messages(needy, keep=False)
+        for one, names in plan.fields.items():
+            self.fields[one] = self._from_heads(names)
+        if not plan.reads_messages and any(None in told for told in self.fields.values()):
+            await self._read_messages(self._not_in_head(), keep=False)
+            for one, names in plan.fields.items():
+                self.fields[one] = self._from_heads(names)
 
     async def _read_cards(self, kinds: tuple[str, ...]) -> None:
         nos = self._nos(self.places)
@@ -67,6 +94,15 @@ class Reading:
         self.cards = cards
         if any(type(card) is Refused for card in cards):
             self._leave_out(cards)
+
+    def _from_heads(self, names: FieldNames) -> list[bytes | None]:
+        of = names.of
+        return [of(card.head) if card.head is not None else None for card in self.cards]
+
+    def _not_in_head(self) -> list[int]:
+        """The places of messages of which a field is asked for that only they have."""
+        rows = zip(self.places, zip(*self.fields.values(), strict=True), strict=True)
+        return [at for at, told in rows if None in told]
 
     async def _read_messages(self, places: Sequence[int], *, keep: bool) -> None:
         nos = self._nos(places)
@@ -120,9 +156,11 @@ class Reading:
 
 
 class Plan:
-    """The attributes of a FETCH, and what they need. `seen`: UIDs that this FETCH marks \\Seen."""
+    """The attributes of a FETCH, and what they need."""
 
-    __slots__ = ("attributes", "fields", "kinds", "reads_messages", "seen", "seen_modseq")
+    __slots__ = (
+        "attributes", "fields", "kinds", "piecemeal", "reads_messages", "sets_seen", "tells_flags",
+    )  # fmt: skip
 
     def __init__(self, attributes: tuple[Attribute, ...]) -> None:
         self.attributes = attributes
@@ -142,33 +180,11 @@ class Plan:
         self.reads_messages = any(
             one.section is not None and one not in self.fields for one in attributes
         )
-        self.seen: frozenset[int] = frozenset()
-        self.seen_modseq = 0
-
-    @property
-    def sets_seen(self) -> bool:
-        """Whether reading this marks a message \\Seen."""
-        return any(not one.peek for one in self.attributes)
-
-    @property
-    def tells_flags(self) -> bool:
-        """Whether the names of keywords must be known."""
-        return any(one.kind is Kind.FLAGS for one in self.attributes)
-
-    @property
-    def piecemeal(self) -> bool:
-        """Whether the client reads messages in pieces, and will want the next one soon."""
-        return any(one.partial is not None for one in self.attributes)
-
-    def not_in_head(self, reading: Reading) -> list[int]:
-        """The places of messages of which a field is asked for that only they have."""
-        found: set[int] = set()
-        for names in self.fields.values():
-            of = names.of
-            for at, card in zip(reading.places, reading.cards, strict=True):
-                if card.head is None or of(card.head) is None:
-                    found.add(at)
-        return sorted(found)
+        # whether reading this marks a message \Seen; whether names of keywords must be known;
+        # whether the client reads in pieces, and will want the next one soon
+        self.sets_seen = any(not one.peek for one in attributes)
+        self.tells_flags = any(one.kind is Kind.FLAGS for one in attributes)
+        self.piecemeal = any(one.partial is not None for one in attributes)
 
     def answers(self, reading: Reading, names: Names) -> bytes:
         """The FETCH answers of what was read. Raises `section.UnknownEncoding`."""
@@ -181,14 +197,18 @@ class Plan:
 
     def _column(self, one: Attribute, reading: Reading, names: Names) -> Column:
         if one.kind is Kind.FLAGS:
-            return _flags(reading, names, self.seen)
-        if one.kind is Kind.MODSEQ:
-            return _modseq(reading, self.seen, self.seen_modseq)
+            return _flags(reading, names)
         if one in self.fields:
-            return _fields(reading, one, self.fields[one])
+            return _fields(reading, one)
         if one.section is not None:
             return _OF_SECTION[one.kind](reading, one)
         return _COLUMNS[one.kind](reading)
+
+
+@functools.lru_cache(512)
+def plan_of(attributes: tuple[Attribute, ...]) -> Plan:
+    """A plan; programs ask for the same few things over and over."""
+    return Plan(attributes)
 
 
 def _from_head(one: Attribute) -> bool:
@@ -216,8 +236,8 @@ def _picked(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
 # --- what stands in the view -------------------------------------------------------------------
 
 
-def _flags(reading: Reading, names: Names, seen: frozenset[int]) -> Column:
-    view, places = reading.view, reading.places
+def _flags(reading: Reading, names: Names) -> Column:
+    view, places, seen = reading.view, reading.places, reading.seen.uids
     masks = _picked(view.flags, places)
     if seen:
         uids = view.uids
@@ -232,13 +252,13 @@ def _flags(reading: Reading, names: Names, seen: frozenset[int]) -> Column:
     return b"FLAGS (%b)", [list(map(names, masks, bits))]
 
 
-def _modseq(reading: Reading, seen: frozenset[int], seen_modseq: int) -> Column:
-    view, places = reading.view, reading.places
+def _modseq(reading: Reading) -> Column:
+    view, places, seen = reading.view, reading.places, reading.seen.uids
     values = _picked(view.modseqs, places)
     if seen:
         uids = view.uids
         values = [
-            max(seen_modseq, modseq) if uids[at] in seen else modseq
+            max(reading.seen.modseq, modseq) if uids[at] in seen else modseq
             for at, modseq in zip(places, values, strict=True)
         ]
     return b"MODSEQ (%d)", [values]
@@ -306,6 +326,7 @@ def _preview(reading: Reading) -> Column:
 
 _COLUMNS: Final[dict[Kind, Callable[[Reading], Column]]] = {
     Kind.UID: _uid,
+    Kind.MODSEQ: _modseq,
     Kind.SIZE: _size,
     Kind.INTERNALDATE: _internal_date,
     Kind.SAVEDATE: _save_date,
@@ -326,11 +347,11 @@ def _literals(label: bytes, found: list[bytes]) -> Column:
     return label.replace(b"%", b"%%") + b" {%d}\r\n%b", [list(map(len, found)), found]
 
 
-def _fields(reading: Reading, one: Attribute, names: FieldNames) -> Column:
+def _fields(reading: Reading, one: Attribute) -> Column:
     """BODY[HEADER.FIELDS (…)]."""
-    of, part, wanted = names.of, one.partial, one.section
+    part, wanted = one.partial, one.section
     assert wanted is not None
-    found = [of(card.head) if card.head is not None else None for card in reading.cards]
+    found = reading.fields[one]
     if None in found:
         for at, data in enumerate(found):
             raw = reading.raws[at] if reading.raws else None

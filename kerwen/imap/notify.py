@@ -10,7 +10,7 @@ import msgspec
 
 from kerwen.imap.commands import fetch
 from kerwen.imap.commands.list import status_line
-from kerwen.imap.fetch_items import Plan
+from kerwen.imap.fetch_items import plan_of
 from kerwen.imap.protocol import commands as c
 from kerwen.imap.protocol import responses
 from kerwen.imap.protocol.commands import Event, Filter, Kind, StatusItem
@@ -154,7 +154,7 @@ class Notifier:
         if not any(one.kind is Kind.UID for one in attributes):
             attributes = (_UID, *attributes)
         places = range(len(view) - count, len(view))
-        await fetch.send(session, places, Plan(attributes))
+        await fetch.send(session, places, plan_of(attributes))
 
 
 def _speaks_of(group: c.EventGroup, name: str, subscribed: bool) -> bool:

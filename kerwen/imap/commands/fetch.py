@@ -12,7 +12,7 @@ from kerwen.base.errors import Reason
 from kerwen.imap.commands.rule import Sync
 from kerwen.imap.commands.select import vanished_since
 from kerwen.imap.commands.store import NO_SUCH_NUMBER, uids_at
-from kerwen.imap.fetch_items import Plan, Reading
+from kerwen.imap.fetch_items import NOTHING_SEEN, Plan, Reading, Seen, plan_of
 from kerwen.imap.protocol import commands as c
 from kerwen.imap.protocol import responses
 from kerwen.imap.protocol.commands import Kind
@@ -44,10 +44,12 @@ async def fetch(session: Session, command: c.Fetch) -> Ending:
     if command.changed_since is not None or Kind.MODSEQ in kinds:
         session.condstore = True  # RFC 7162 §3.1
     places = await _places(session, command)
-    plan = Plan(_attributes(session, command, kinds))
-    if plan.sets_seen and not session.mailbox.read_only:
-        places = await _set_seen(session, command, places, plan)
-    return await send(session, places, plan)
+    attributes = _attributes(session, command, kinds)
+    seen = NOTHING_SEEN
+    if plan_of(attributes).sets_seen and not session.mailbox.read_only:
+        places, seen = await _set_seen(session, command, places)
+        attributes = _with_flags(session, attributes, seen)
+    return await send(session, places, plan_of(attributes), seen)
 
 
 async def _places(session: Session, command: c.Fetch) -> Sequence[int]:
@@ -78,15 +80,25 @@ def _attributes(session: Session, command: c.Fetch, kinds: set[Kind]) -> tuple[c
     return tuple(found)
 
 
+def _with_flags(
+    session: Session, attributes: tuple[c.Attribute, ...], seen: Seen
+) -> tuple[c.Attribute, ...]:
+    """The flags are told with what changed them."""
+    if not seen.uids or _FLAGS in attributes:
+        return attributes
+    extra = (_FLAGS, _MODSEQ) if session.condstore else (_FLAGS,)
+    return attributes + tuple(one for one in extra if one not in attributes)
+
+
 async def _set_seen(
-    session: Session, command: c.Fetch, places: Sequence[int], plan: Plan
-) -> Sequence[int]:
-    """Reading a message marks it \\Seen, and its flags are told with it."""
+    session: Session, command: c.Fetch, places: Sequence[int]
+) -> tuple[Sequence[int], Seen]:
+    """Reading a message marks it \\Seen. The messages' places now, and which were marked."""
     view = session.mailbox.view
     flags = view.flags
     unseen = [at for at in places if not flags[at] & Flag.SEEN]
     if not unseen:
-        return places
+        return places, NOTHING_SEEN
     uids = uids_at(session, places)
     done = await session.deeds.store_flags.run(
         session.account_no,
@@ -94,27 +106,25 @@ async def _set_seen(
         uid_ranges.of(view.uids[at] for at in unseen),
         Wanted(How.ADD, Flag.SEEN),
     )
-    plan.seen = frozenset(done.changed)
-    plan.seen_modseq = done.modseq
-    if _FLAGS not in plan.attributes:
-        extra = (_FLAGS, _MODSEQ) if session.condstore else (_FLAGS,)
-        plan.attributes += tuple(one for one in extra if one not in plan.attributes)
+    seen = Seen(frozenset(done.changed), done.modseq)
     how = Sync.FULL if command.uid else Sync.SAFE
-    await session.sync(how, mute=plan.seen)
+    await session.sync(how, mute=seen.uids)
     new = session.mailbox.view
-    if new is view:
-        return places
-    return [at for uid in uids if (at := new.place(uid)) is not None]
+    if new is not view:
+        places = [at for uid in uids if (at := new.place(uid)) is not None]
+    return places, seen
 
 
-async def send(session: Session, places: Sequence[int], plan: Plan) -> Ending:
+async def send(
+    session: Session, places: Sequence[int], plan: Plan, seen: Seen = NOTHING_SEEN
+) -> Ending:
     """Sends what a plan says of messages, some at a time."""
     view = session.mailbox.view
     if plan.tells_flags:
         await session.learn_keywords(view)
     gone = damaged = False
     for some in _batches(view, places, plan):
-        reading = Reading(session.deeds, session.unlocked, view, some)
+        reading = Reading(session.deeds, session.unlocked, view, some, seen)
         await reading.read(plan)
         try:
             session.line.say(plan.answers(reading, session.flag_names.render))

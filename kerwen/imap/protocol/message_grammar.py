@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Final
@@ -24,6 +25,7 @@ _PARTIAL: Final = re.compile(rb"<(\d{1,10})\.([1-9]\d{0,9})>")
 _TOKEN: Final = re.compile(rb"[!#$&'+,\-./0-9;<=>?@A-Z^_`a-z|}~]+")
 _ENTRY: Final = re.compile(rb"FLAGS(\.SILENT)?", re.IGNORECASE)
 _PATH_MAX: Final = 101
+_KNOWN_MAX: Final = 512
 
 # --- FETCH -------------------------------------------------------------------------------------
 
@@ -60,15 +62,12 @@ def fetch(cursor: Cursor, tag: bytes, uid: bool) -> c.Command:
     cursor.sp()
     numbers = cursor.sequence_set()
     cursor.sp()
-    if cursor.sees(b"("):
-        attributes = cursor.listed(lambda: fetch_att(cursor))
+    rest = cursor.text[cursor.at :]
+    if len(rest) <= _KNOWN_MAX and not cursor.literals:
+        attributes, read = _known_attributes(rest)
+        cursor.at += read
     else:
-        start = cursor.at
-        name = _name(cursor)
-        attributes = _MACROS.get(name, ())
-        if not attributes:
-            cursor.at = start
-            attributes = (fetch_att(cursor),)
+        attributes = fetch_attributes(cursor)
     changed_since, vanished, partial = None, False, None
     if cursor.takes(b" "):
         for option, value in cursor.listed(lambda: fetch_modifier(cursor)):
@@ -85,6 +84,25 @@ def fetch(cursor: Cursor, tag: bytes, uid: bool) -> c.Command:
     if partial is not None and not uid:
         raise Bad("PARTIAL goes with UID FETCH only")
     return c.Fetch(tag, numbers, attributes, uid, changed_since, vanished, partial)
+
+
+def fetch_attributes(cursor: Cursor) -> tuple[Attribute, ...]:
+    """What FETCH asks for: a list, a macro, or one item."""
+    if cursor.sees(b"("):
+        return cursor.listed(lambda: fetch_att(cursor))
+    start = cursor.at
+    macro = _MACROS.get(_name(cursor))
+    if macro is not None:
+        return macro
+    cursor.at = start
+    return (fetch_att(cursor),)
+
+
+@functools.lru_cache(512)
+def _known_attributes(text: bytes) -> tuple[tuple[Attribute, ...], int]:
+    """The same, and how long it is: programs ask for the same few things over and over."""
+    cursor = Cursor(text, {}, utf8=False)
+    return fetch_attributes(cursor), cursor.at
 
 
 def fetch_modifier(cursor: Cursor) -> tuple[str, int | PartialRange | None]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -203,10 +204,13 @@ def fetch(number: int, items: Iterable[bytes]) -> bytes:
 def internal_date(ms: int) -> bytes:
     """date-time, in UTC."""
     days, rest = divmod(ms // 1000, 86_400)
+    return b'"%b %02d:%02d:%02d +0000"' % (_day(days), rest // 3600, rest // 60 % 60, rest % 60)
+
+
+@functools.lru_cache(4_096)
+def _day(days: int) -> bytes:
     year, month, day = _civil(days)
-    return b'"%2d-%b-%04d %02d:%02d:%02d +0000"' % (
-        day, _MONTHS[month], year, rest // 3600, rest // 60 % 60, rest % 60,
-    )  # fmt: skip
+    return b"%2d-%b-%04d" % (day, _MONTHS[month], year)
 
 
 def _civil(days: int) -> tuple[int, int, int]:
