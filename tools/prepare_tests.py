@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 
+MAIL_PROGRAMS = {"mbsync": "isync", "mutt": "mutt", "curl": "curl", "script": "bsdutils"}
+"""Each with the package of Debian that has it; tests/programs runs them."""
+
+
 def main() -> None:
     prepare_postgres()
+    prepare_mail_programs()
     for folder in (ROOT / "tests" / "clients" / "js", ROOT / "web"):
         if (folder / "package-lock.json").exists():
             prepare_node(folder)
@@ -23,6 +29,28 @@ def prepare_postgres() -> None:
     from tests import postgres
 
     postgres.binaries()
+
+
+def prepare_mail_programs() -> None:
+    """Looks for other people's mail programs, and as root takes them from apt."""
+    missing = [package for program, package in MAIL_PROGRAMS.items() if not shutil.which(program)]
+    if not missing:
+        return
+    if os.getuid() != 0 or shutil.which("apt-get") is None:
+        print(f"tests: without {', '.join(missing)} tests of mail are skipped", file=sys.stderr)
+        return
+    print(f"tests: installing {', '.join(missing)} with apt-get", file=sys.stderr, flush=True)
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    commands = [["update", "-q"]]
+    commands += [["install", "-y", "-q", "--no-install-recommends", one] for one in missing]
+    for command in commands:
+        try:
+            subprocess.run(
+                ["apt-get", *command], env=env, check=False, timeout=300,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            print(f"tests: apt-get {command[-1]} took too long", file=sys.stderr)
 
 
 def prepare_node(folder: Path) -> None:
