@@ -150,7 +150,7 @@ def _print_addresses(house: Any) -> None:
     for kind, places in house.listeners.open.items():
         for host, port in places:
             host = f"[{host}]" if ":" in host else host
-            scheme = "http" if kind == "http" else "https"
+            scheme = {"federation": "https"}.get(kind, kind)
             print(f"  {kind:<10} {scheme}://{host}:{port}")
     if config.dev and config.tls_cert is None:
         print(f"  authority  {config.data_path / 'dev-ca.pem'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PATTERNS_MAX: Final = 50
 PATTERN_MAX: Final = 1_024
+_TURN: Final = 100  # names that are looked at before others have their turn
 
 _COUNTS: Final[dict[StatusItem, Callable[[Mailbox], bytes]]] = {
     StatusItem.MESSAGES: lambda one: b"%d" % one.messages,
@@ -79,7 +81,9 @@ async def list_(session: Session, command: c.List) -> Ending:
         return Ending("Too many patterns", b"LIMIT", "NO")
     listed = await session.deeds.mailboxes.listing(session.account_no)
     matches = _matches(command.reference, command.patterns)
-    for entry in entries(listed):
+    for number, entry in enumerate(entries(listed)):
+        if number % _TURN == _TURN - 1:
+            await asyncio.sleep(0)
         if not matches(entry.name) or not _wanted(command, entry):
             continue
         session.line.say(_line(session, command, entry))
