@@ -267,7 +267,10 @@ VALID: dict[str, Any] = {  # bodies that the routes take which read a plain obje
 ENDS_SESSION = re.compile(
     r"/logout|/deactivate|/account/password$|delete_devices|/devices/|/refresh$|/admin/"
 )
-WAITS = re.compile(r"/(sync|events)$")  # long polls
+AT_ONCE = {  # what makes a long poll answer at once
+    re.compile(r"/(sync|events)$"): "timeout=0",
+    re.compile(r"/push/.*/json$"): "poll=1",
+}
 
 
 @dataclass(slots=True)
@@ -316,7 +319,7 @@ def _of_route(route: Route) -> Iterator[Case]:
 
 
 def _paths(route: Route, case: Callable[..., Case]) -> Iterator[Case]:
-    now = "timeout=0" if WAITS.search(route.path) else ""
+    now = _at_once(route)
     for name in re.findall(r"\{(\w+)\}", route.path):
         for kind, part in PARTS.items():
             path = route.path.replace("{" + name + "}", part)
@@ -325,17 +328,23 @@ def _paths(route: Route, case: Callable[..., Case]) -> Iterator[Case]:
             yield case(f"{name} {kind}", path=path, query=now)
 
 
+def _at_once(route: Route) -> str:
+    return next((q for path, q in AT_ONCE.items() if path.search(route.path)), "")
+
+
 def _queries(route: Route, case: Callable[..., Case]) -> Iterator[Case]:
     names = query_names(route)
-    now = "timeout=0&" if WAITS.search(route.path) else ""
+    now = _at_once(route)
+    joint = now + "&" if now else ""
     for name in names:
         for kind, value in QUERIES.items():
-            if not (now and name == "timeout" and kind == "big"):  # it may well wait for long
-                yield case(f"{name} {kind}", query=f"{now}{name}={value}")
-        yield case(f"{name} twice", query=f"{now}{name}=1&{name}=b")
+            long = (name == "timeout" and kind == "big") or name == "poll"
+            if not (now and long):  # it may well wait for long
+                yield case(f"{name} {kind}", query=f"{joint}{name}={value}")
+        yield case(f"{name} twice", query=f"{joint}{name}=b&{name}=1")
     if names:
         for raw in RAW_QUERIES:
-            yield case("raw query", query=now + raw)
+            yield case("raw query", query=joint + raw)
 
 
 def _bodies(route: Route, case: Callable[..., Case]) -> Iterator[Case]:

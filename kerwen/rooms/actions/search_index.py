@@ -66,9 +66,9 @@ class SearchIndex:
         clock = asyncio.get_running_loop().time
         while True:
             waited_since = clock()
-            while self._is_busy() and clock() - waited_since < _BUSY_MAX_S:
+            while self._is_busy() and clock() - waited_since < _BUSY_MAX_S:  # noqa: ASYNC110
                 await asyncio.sleep(_LOOK_S)
-            while await self.take_in():
+            while await self.take_in():  # noqa: ASYNC110 it waits between two pieces of work
                 await asyncio.sleep(_PAUSE_S)
             begun = clock()
             if begun >= self._purge_at and await self.purge():
