@@ -112,7 +112,7 @@ async def build(config: Config) -> House:
     quota = Quota(database, MediaRules())
     house.deeds["ping"] = _pong
     house.deeds.update(AccountDeeds(config.server_name, messenger.accounts, quota).deeds())
-    if config.mail == "on":
+    if config.has_mail:
         _add_mail(house, blobs, messenger.accounts, limiter)
     house.at_stop += messenger.at_stop
     house.workers += messenger.workers

@@ -136,7 +136,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             " and tests that register many people."
         ),
     ] = False
-    mail: Annotated[Literal["on", "off"], Meta(description="The mail half of the house.")] = "on"
+    mail: Annotated[
+        Literal["on", "off"] | None,
+        Meta(
+            description="The mail half of the house. It is being built: there is IMAP, but no SMTP"
+            " yet. Default: `off`, with `--dev` `on`."
+        ),
+    ] = None
     chat: Annotated[Literal["on", "off"], Meta(description="The messenger half of the house.")] = (
         "on"
     )
@@ -221,7 +227,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def _has(self, kind: str) -> bool:
         if kind == "federation":
             return self.chat == "on"
-        return kind in CHAT_KINDS or self.mail == "on"
+        return kind in CHAT_KINDS or self.has_mail
+
+    @property
+    def has_mail(self) -> bool:
+        """Whether the mail half is on."""
+        return self.dev if self.mail is None else self.mail == "on"
 
 
 def load(flags: Mapping[str, Any], file: Path | None = None, *, serving: bool = True) -> Config:
