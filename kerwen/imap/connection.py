@@ -293,15 +293,12 @@ class ImapConnection(asyncio.Protocol):
         self.say(responses.continuation(challenge))
         self._write()
         self._parser.expect_answer()
-        self._answer = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[c.Answer] = asyncio.get_running_loop().create_future()
+        self._answer = waiter
         self.deadline = self._server.now + EARLY_S
-        self._take(self._parser.go_on(self._session.stage))
-        return await self._answer_of()
-
-    async def _answer_of(self) -> c.Answer:
-        waiter = self._answer
-        if waiter is None:
+        if self._lost:
             raise ConnectionResetError
+        self._take(self._parser.go_on(self._session.stage))
         return await waiter
 
     async def start_tls(self, said: bytes) -> None:

@@ -69,6 +69,10 @@ async def test_authenticate(world: World) -> None:
     client.send(plain.encode() + b"\r\n")
     assert (await client.end(b"a")).status == "OK"
     client = await world.connect()
+    client.send(b"a AUTHENTICATE PLAIN\r\n" + plain.encode() + b"\r\n")
+    assert await client.line() == b"+ "
+    assert (await client.end(b"a")).status == "OK", "an answer that comes before it is asked for"
+    client = await world.connect()
     client.send(b"a AUTHENTICATE LOGIN\r\n")
     for said in (b"ayna", b"secret-1"):
         assert (await client.line()).startswith(b"+ ")

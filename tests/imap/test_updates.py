@@ -99,6 +99,27 @@ async def test_idle_tells_first_what_was_not_told_yet(world: World) -> None:
     await two.done()
 
 
+async def test_nothing_is_lost_between_the_look_and_the_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await world.ayna("INBOX")
+    await world.house.deliver(letter(1), 1)
+    views = world.imap.deeds.views
+    current = type(views).current
+
+    async def slow(self: object, *args: int) -> View:
+        found = await current(views, *args)
+        monkeypatch.undo()
+        await world.house.deliver(letter(2), 1)  # after it was looked at
+        return found
+
+    monkeypatch.setattr(type(views), "current", slow)
+    client.send(b"i IDLE\r\n")
+    assert await client.line() == b"+ idling"
+    assert await client.line() == b"* 1 EXISTS"
+    assert await client.line() == b"* 2 EXISTS"
+
+
 async def test_idle_without_a_mailbox(world: World) -> None:
     client = await world.ayna()
     await client.idle()

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 async def idle(session: Session, command: c.Idle) -> Ending | None:
     """IDLE  # RFC 9051 §6.3.13"""
     session.line.say(responses.IDLING)
-    await session.sync(Sync.FULL)
-    session.idling = command.tag
+    session.idling = command.tag  # first: whatever happens while we look is told after it
+    try:
+        await session.sync(Sync.FULL)
+    except BaseException:
+        session.idling = None
+        raise
     session.line.expect_done()
     return None
 
@@ -33,4 +37,5 @@ async def notify(session: Session, command: c.Notify) -> Ending:
         return made
     await made.begin(session, with_status=command.status)
     session.notifier = made
+    session.line.wake()  # something may have happened since it looked
     return Ending("NOTIFY completed")
