@@ -58,4 +58,3 @@ class AbsentApi:
     async def no_policy(self, request: Request) -> Any:
         """GET /.well-known/matrix/policy_server"""
         raise Refused(Reason.NOT_FOUND, "This is no policy server")
-
