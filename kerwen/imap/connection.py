@@ -188,7 +188,6 @@ class ImapConnection(asyncio.Protocol):
         if self._task is None and not self._lost:
             self._task = asyncio.get_running_loop().create_task(self._work())
             self._server.tasks.add(self._task)
-            self._task.add_done_callback(self._server.tasks.discard)
 
     async def _work(self) -> None:
         """Does what waits, then ends."""
@@ -210,7 +209,9 @@ class ImapConnection(asyncio.Protocol):
             log.exception("a connection broke")
             self.hang_up(responses.untagged("BYE", "Internal error", b"SERVERBUG"))
         finally:
-            self._task = None
+            if self._task is not None:
+                self._server.tasks.discard(self._task)
+                self._task = None
             if self._lost:
                 self._end()
             elif not self._closing:

@@ -203,14 +203,19 @@ def fetch(number: int, items: Iterable[bytes]) -> bytes:
 
 def internal_date(ms: int) -> bytes:
     """date-time, in UTC."""
-    days, rest = divmod(ms // 1000, 86_400)
-    return b'"%b %02d:%02d:%02d +0000"' % (_day(days), rest // 3600, rest // 60 % 60, rest % 60)
+    minutes, second = divmod(ms // 1000, 60)
+    days, minute = divmod(minutes, 1_440)
+    return _day(days) + _TIMES[minute] + _SECONDS[second]
+
+
+_TIMES: Final = tuple(b"%02d:%02d:" % divmod(minute, 60) for minute in range(1_440))
+_SECONDS: Final = tuple(b'%02d +0000"' % second for second in range(60))
 
 
 @functools.lru_cache(4_096)
 def _day(days: int) -> bytes:
     year, month, day = _civil(days)
-    return b"%2d-%b-%04d" % (day, _MONTHS[month], year)
+    return b'"%2d-%b-%04d ' % (day, _MONTHS[month], year)
 
 
 def _civil(days: int) -> tuple[int, int, int]:
