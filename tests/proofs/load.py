@@ -6,10 +6,11 @@ import asyncio
 import itertools
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.proofs.wire import Cut, Json, Person, q, register
+from tests.proofs.wire import PATIENCE_S, Cut, Json, Person, q, register
 
 TO_DEVICE_TYPE = "test.note"
 
@@ -69,10 +70,21 @@ class Listener:
             self._take(fresh)
             token = page.get("end") if len(fresh) == len(page["chunk"]) else None
 
-    async def catch_up(self) -> None:
-        """Syncs until nothing is new."""
-        while await self.step():
-            pass
+    async def catch_up(self, expected: Iterable[Deed] = ()) -> None:
+        """Syncs until nothing is new and everything expected was heard.
+
+        On PostgreSQL a number that died with its writer is waited for a quarter of a second; what
+        is said above it is heard after that.
+        """
+        async with asyncio.timeout(PATIENCE_S):
+            while await self.step(20) or any(not self.heard(deed) for deed in expected):
+                pass
+
+    def heard(self, deed: Deed) -> int:
+        """How often it was told; files are not told to anybody."""
+        if deed.kind == "message":
+            return self.events[deed.outcome or ""]
+        return self.notes[deed.text] if deed.kind == "note" else 1
 
     async def listen(self) -> None:
         """Syncs until the server is gone."""

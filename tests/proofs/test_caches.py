@@ -87,3 +87,42 @@ def test_a_room_of_much_state_is_cut_between_transactions() -> None:
     assert room.bytes > view._ROOM_BYTES_MAX, "within a transaction nothing is forgotten"
     room.trim()
     assert room.bytes <= view._ROOM_BYTES_MAX
+
+
+EVENT = 1
+
+
+def test_the_feed_may_be_ahead_of_who_committed() -> None:
+    """On PostgreSQL the feed's reader may tell two commits before the first one's own task has
+    gone on. A ring that then begins with the first would lack the second."""
+    kept = Recent()
+    for seq in (93, 94):
+        kept.follow(seq, [(EVENT, 1, seq)])
+    kept.add(stored(1, 93, 100))
+    assert kept.since(1, 93, 94) is None
+    kept.add(stored(1, 94, 100))
+    assert kept.since(1, 93, 94) is None
+    kept.add(stored(1, 95, 100))
+    kept.follow(95, [(EVENT, 1, 95)])
+    assert [event.seq for event in kept.since(1, 94, 95) or ()] == [95]
+
+
+def test_an_event_whose_position_is_not_known_breaks_the_ring() -> None:
+    """Its number could not be asked for after the commit."""
+    kept = Recent()
+    kept.add(stored(1, 1, 100))
+    kept.follow(1, [(EVENT, 1, 1)])
+    lost = stored(1, 2, 100)
+    lost.pos = 0
+    kept.add(lost)
+    assert kept.since(1, 1, 2) is None
+
+
+def test_out_of_turn() -> None:
+    """The second's task went on first; neither is settled yet."""
+    kept = Recent()
+    for seq in (2, 1):
+        kept.add(stored(1, seq, 100))
+    for seq in (1, 2):
+        kept.follow(seq, [(EVENT, 1, seq)])
+    assert kept.since(1, 1, 2) is None

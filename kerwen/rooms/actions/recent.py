@@ -32,9 +32,17 @@ class Recent:
     def __init__(self) -> None:
         self._rings: OrderedDict[int, Ring] = OrderedDict()
         self.bytes = 0  # about what all rings hold
+        self._settled = 0  # the newest position that the feed has told
 
     def add(self, stored: Stored) -> None:
-        """A committed event; called before its change is told."""
+        """A committed event; its change is most often told after this.
+
+        On PostgreSQL the feed's reader may have told it first, and later ones of the room too:
+        then no ring can begin with it. Nor can it if its position is not known (0).
+        """
+        if stored.pos <= self._settled:
+            self.drop(stored.room_no)
+            return
         ring = self._rings.get(stored.room_no)
         if ring is not None and ring.events and ring.events[-1].seq != stored.seq - 1:
             self.drop(stored.room_no)  # between them stands another worker's event
@@ -123,6 +131,7 @@ class Recent:
 
     def follow(self, pos: int, changes: Sequence[Change]) -> None:
         """Told by the feed: an event that is not in the ring came from another worker."""
+        self._settled = pos
         for kind, room_no, seq in changes:
             if kind == Kind.EVENT:
                 ring = self._rings.get(room_no)
