@@ -51,10 +51,11 @@ async def test_kill_on_postgres(
 async def _torture(server: Server, kills: int, seed: int) -> None:
     crowd = Crowd(server.url, seed)
     await crowd.gather()
-    moments = random.Random(seed)
-    for _ in range(kills):
+    chance = random.Random(seed)
+    moments = [chance.uniform(0.020, 0.300) for _ in range(kills)]
+    for moment in (2.0, *moments):  # and a longer while, in which nothing may be skipped either
         tasks = crowd.start()
-        await asyncio.sleep(moments.uniform(0.020, 0.300))  # the moment of the kill
+        await asyncio.sleep(moment)
         server.kill9()
         await asyncio.gather(*tasks)
         await asyncio.to_thread(server.start)
