@@ -56,7 +56,12 @@ def parser() -> argparse.ArgumentParser:
     add_flags(backup)
     backup.set_defaults(run=_backup)
     restore = commands.add_parser("restore", help="unpack a backup into an empty data folder")
-    restore.add_argument("file", metavar="FILE", help="what `kerwen backup` wrote")
+    restore.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="what `kerwen backup` wrote; none with --database, after `pg_restore`",
+    )
     add_flags(restore)
     restore.set_defaults(run=_restore)
     doctor = commands.add_parser("doctor", help="look for what will hurt")
@@ -174,6 +179,12 @@ def _backup(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> int:
     from kerwen.commands import backup
 
+    database = vars(options).get("database")
+    if (options.file is None) == (database is None):
+        raise BadConfig("restore takes a FILE, or --database after pg_restore")
+    if database is not None:
+        print(f"the feed goes on at {backup.after_pg_restore(database)}")
+        return 0
     data = configuration.folder_of(vars(options)).absolute()
     count = backup.restore(Path(options.file), data)
     print(f"{data}: {count} files")

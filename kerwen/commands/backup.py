@@ -30,9 +30,10 @@ from typing import IO, Final
 from kerwen.accounts.store.tokens import note_restore
 from kerwen.base.clock import now_ms
 from kerwen.base.config import BadConfig, Config, recorded_domain
+from kerwen.base.errors import Unavailable
 from kerwen.keys.store.restored import renew_after_restore
 from kerwen.mail.store.restored import renew_after_restore as renew_mail
-from kerwen.storage.backup import copy_sqlite, jump_sqlite
+from kerwen.storage.backup import copy_sqlite, jump_postgres, jump_sqlite
 from kerwen.storage.feed import Feed
 from kerwen.storage.open_database import open_database
 
@@ -91,6 +92,22 @@ def restore(file: Path, data: Path) -> int:
         except (OSError, EOFError, tarfile.TarError) as error:
             raise BadConfig(f"{file}: {error}") from None
     return count
+
+
+def after_pg_restore(dsn: str) -> int:
+    """What a restore must do to a PostgreSQL database that was put back; the next position on
+    its feed. No worker may run. Raises `BadConfig`.
+    """
+
+    async def both() -> int:
+        following = await jump_postgres(dsn)
+        await _renew(dsn)
+        return following
+
+    try:
+        return asyncio.run(both())
+    except Unavailable as error:
+        raise BadConfig(f"PostgreSQL: {error.private.get('cause', error)}") from None
 
 
 # --- writing -------------------------------------------------------------------------------
@@ -229,7 +246,7 @@ def _check_database(path: Path) -> None:
         raise tarfile.TarError(f"the database in it is damaged: {told}")
 
 
-async def _renew(database: Path) -> None:
+async def _renew(database: Path | str) -> None:
     """What must not be as it was when the backup was made."""
     db = await open_database(database, Feed())
     try:

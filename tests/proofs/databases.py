@@ -18,3 +18,13 @@ async def empty_database(found: postgres.Server) -> str:
     await link.execute(f"create database {name} template template0 encoding 'UTF8' locale 'C'")
     await link.raw.close()
     return found.database(name)
+
+
+async def copied_database(found: postgres.Server, dsn: str) -> str:
+    """The DSN of a copy of a database that nobody uses just now, as `pg_restore` would make."""
+    source = dsn.split("?")[0].rpartition("/")[2]
+    name = f"kerwen_proof_{os.getpid()}_{next(_NUMBERS)}"
+    link = await connect(found.dsn)
+    await link.execute(f"create database {name} template {source}")
+    await link.raw.close()
+    return found.database(name)

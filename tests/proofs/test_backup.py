@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests import postgres
 from tests.conftest import KERWEN, FreshServer, Server
+from tests.proofs.databases import copied_database, empty_database
 from tests.proofs.load import Crowd, Deed, Listener, whole_history
 from tests.proofs.wire import Person, Wire, q, register
 
@@ -220,3 +222,40 @@ async def test_numbers_of_key_backups_are_not_given_again(
     third = (await ayna.post("room_keys", "version", **made))["version"]
     assert third not in (first, second)
     assert (await ayna.get("room_keys", "version"))["version"] == third
+
+
+async def test_postgresql_after_pg_restore(
+    fresh_server: FreshServer, postgres_server: postgres.Server
+) -> None:
+    """A copy of the database is put back: the same is promised after `kerwen restore`."""
+    dsn = await empty_database(postgres_server)
+    server = fresh_server("--cheap-passwords", "--database", dsn)
+    ayna, batyr = [await register(server.url, name) for name in ("ayna", "batyr")]
+    room = (await ayna.post("createRoom", preset="public_chat"))["room_id"]
+    await batyr.post("join", room)
+    kept = await ayna.say(room, "kept", "kept")
+    assert await upload(ayna, one_time_keys(9)) == 9
+    await asyncio.to_thread(server.stop)
+    copy = await copied_database(postgres_server, dsn)
+    await asyncio.to_thread(server.start)
+    ayna, batyr = at(ayna, server), at(batyr, server)
+    lost = await ayna.say(room, "lost", "lost")
+    given = [await claim(batyr, ayna) for _ in range(4)]
+    since = (await batyr.sync())["next_batch"]
+    server.kill9()
+    await kerwen("restore", "--database", copy)
+    server.flags = ("--cheap-passwords", "--database", copy)
+    await asyncio.to_thread(server.start)
+    ayna, batyr = at(ayna, server), at(batyr, server)
+    live = Listener(batyr, since)
+    await live.step()
+    said = await ayna.say(room, "after", "after")
+    await live.step(5_000)
+    assert live.events[said] == 1
+    history = {event["event_id"] for event in await whole_history(batyr, room)}
+    assert {kept, said} <= history
+    assert lost not in history
+    assert await claim(batyr, ayna) is None
+    assert await upload(ayna, one_time_keys(20)) == 11, "the nine it had are spent"
+    given += [await claim(batyr, ayna) for _ in range(11)]
+    assert len(set(given)) == 15
