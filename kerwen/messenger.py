@@ -121,7 +121,7 @@ from kerwen.rooms.store.users import user_ids
 from kerwen.rooms.store.view import RoomViews
 from kerwen.rooms.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
 from kerwen.storage.blobs import Blobs
-from kerwen.storage.database import Database, Snap, Tx
+from kerwen.storage.database import Database, Kind, Snap, Tx
 from kerwen.storage.feed import Feed
 from kerwen.storage.key_files import signing_key
 from kerwen.storage.wake import WakeIndex
@@ -220,7 +220,7 @@ def build_messenger(
     feed.follow(wake.follow)
     typing = Typing(wake)
     key_counts = KeyCounts(db)
-    feed.follow(key_counts.follow)
+    feed.follow(key_counts.follow, Kind.KEY_COUNT)
     sync = Sync(db, feed, wake, RoomSync(recent, clock), typing, key_counts, clock)
     sliding_sync = SlidingSync(db, feed, wake, recent, typing, key_counts, clock)
     feed.follow(sliding_sync.follow)
@@ -230,7 +230,7 @@ def build_messenger(
     delay = Delay(db, send, clock)
     search_index = SearchIndex(db, feed)
     peek = Peek(db, feed, names, clock)
-    feed.follow(peek.follow)
+    feed.follow(peek.follow, Kind.EVENT)
 
     async def profile_changed(account_no: int) -> None:
         async with db.read() as snap:
@@ -240,7 +240,7 @@ def build_messenger(
     # keys
     cache, alone = KeyCache(), NoFederation()
     query = Query(db, cache, domain, alone)
-    feed.follow(query.follow)
+    feed.follow(query.follow, Kind.DEVICE_LIST)
 
     async def check_uia(request: Request, body: Mapping[str, Any]) -> Reply | None:
         if request.caller.service:  # AS #cross-signing

@@ -44,7 +44,7 @@ class PushRules:
         self.epoch = 0  # rises whenever somebody's rules may have changed
         self._stale: set[int] = set()  # told while somebody reads: the read may be old
         self._times_told = 0
-        feed.follow(self._told)
+        feed.follow(self._told, Kind.ACCOUNT_DATA)
 
     async def of(self, account_no: int) -> Rules:
         """The rules of one account."""

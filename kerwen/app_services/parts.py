@@ -29,7 +29,7 @@ from kerwen.base.clock import Clock
 from kerwen.base.config import BadConfig, Config
 from kerwen.base.errors import Reason, Refused
 from kerwen.net.outgoing import Outgoing
-from kerwen.storage.database import Database, Snap
+from kerwen.storage.database import Database, Kind, Snap
 from kerwen.storage.feed import Feed
 
 C = TypeVar("C")
@@ -167,7 +167,7 @@ def build_app_services(
         for service in services.all
     }
     if services:
-        feed.follow(interest.follow)
+        feed.follow(interest.follow, Kind.MEMBERSHIP)
     for sender in senders.values():
         feed.follow(sender.follow)
     return AppServices(

@@ -156,14 +156,12 @@ IMAP_APPEND_MAX = 64 * MIB  # all messages of one APPEND
 IMAP_APPENDS_MAX = 1_000  # messages of one APPEND
 IMAP_SKIPPED_MAX = 256 * MIB  # an unwelcome literal is read past up to this size
 IMAP_PIPELINE_MAX = 64  # commands that wait behind one another
-IMAP_DEPTH_MAX = 50  # brackets in brackets
 IMAP_RANGES_MAX = 20_000  # of a sequence set
 IMAP_ITEMS_MAX = 1_000  # of any other list
 IMAP_METADATA_MAX = 64 * KIB  # one value
 IMAP_ANNOTATIONS_MAX = 200  # of one mailbox
 IMAP_CONNECTIONS_MAX = 50_000
 IMAP_CONNECTIONS_PER_ACCOUNT = 250
-IMAP_BAD_MAX = 20  # commands in a row that we did not understand
 IMAP_IN_MEMORY_MAX = 512 * MIB  # messages that arrive by APPEND at the same time
 
 # mail: what is kept
@@ -174,8 +172,6 @@ MAILBOX_DEPTH_MAX = 16
 KEYWORDS_KNOWN_MAX = 64  # different ones in an account
 APPENDS_AT_ONCE = 1_000  # messages of one MULTIAPPEND
 VANISHED_KEPT = 20_000  # deeds that removed messages, per account, that clients are told singly
-METADATA_MAX = 64 * KIB  # of one annotation
-METADATA_ENTRIES_MAX = 100  # of one mailbox
 DELIVERED_KEPT_MS = 7 * 24 * 3_600_000  # how long a delivery is known, so that it is made once
 ALIAS_DEPTH_MAX = 8
 ALIAS_TARGETS_MAX = 1_000  # of one name, groups within groups counted

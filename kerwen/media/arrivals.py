@@ -17,7 +17,7 @@ class Arrivals:
     def __init__(self, feed: Feed) -> None:
         self._waiting: dict[int, set[asyncio.Future[None]]] = {}
         self._count = 0
-        feed.follow(self._told)
+        feed.follow(self._told, Kind.ACCOUNT)
 
     def register(self, account_no: int) -> asyncio.Future[None]:
         """A future that ends at the account's next change; register first, then read again."""

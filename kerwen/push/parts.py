@@ -16,7 +16,7 @@ from kerwen.push.actions.topics import Topics
 from kerwen.push.gateway import Gateways, origin_of
 from kerwen.push.sender import Count, PushSender
 from kerwen.storage.cursors import CursorFollower
-from kerwen.storage.database import Database
+from kerwen.storage.database import Database, Kind
 from kerwen.storage.feed import Feed
 
 _SWEEP_S = 3_600.0
@@ -61,7 +61,7 @@ def build_push(
     """`base_url` is how clients reach us, `count` the unread events of accounts."""
     own = own_origins(config, base_url)
     topics = Topics(db, feed, base_url, own, clock)
-    feed.follow(topics.follow)
+    feed.follow(topics.follow, Kind.WAKE_UP)
     gateways = Gateways(outgoing, topics.notify, own, clock)
     sender = PushSender(db, gateways, count, clock)
     notify = Notify(db, rulebook, clock, sender.awake)

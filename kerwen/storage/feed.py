@@ -12,7 +12,7 @@ import asyncio
 import heapq
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
@@ -31,6 +31,17 @@ def settled_at(pos: int, changes: Sequence[Sequence[int]]) -> int:
     return pos
 
 
+_ANYTHING = 1 << 63  # a bit of every position, tombstones too
+_EVERYTHING = -1
+
+
+def _bits(kinds: Iterable[int]) -> int:
+    bits = 0
+    for kind in kinds:
+        bits |= 1 << kind
+    return bits
+
+
 class Feed:
     """The settled position of this process and its followers.
 
@@ -45,7 +56,7 @@ class Feed:
         self.last: Callable[[], Awaitable[int]] | None = None  # the greatest number ever drawn
         self.poke: Callable[[], None] | None = None  # makes the reader look at once
         self._ahead: dict[int, Sequence[Change]] = {}
-        self._followers: list[Follower] = []
+        self._followers: list[tuple[int, Follower]] = []  # (bits of the kinds, who)
         self._at_once: dict[int, list[Follower]] = {}
         self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._order = itertools.count()
@@ -56,9 +67,13 @@ class Feed:
         """Everything up to `pos` is settled and old: nobody is told."""
         self.settled = self.known = pos
 
-    def follow(self, follower: Follower) -> None:
-        """Adds a follower; they are told in the order in which they were added."""
-        self._followers.append(follower)
+    def follow(self, follower: Follower, *kinds: Kind) -> None:
+        """Adds a follower; they are told in the order in which they were added.
+
+        With `kinds` it is told only positions that hold one of them, and jumps: a send has a
+        dozen followers, of which most look for what is hardly ever there.
+        """
+        self._followers.append((_bits((*kinds, Kind.JUMP)) if kinds else _EVERYTHING, follower))
 
     def at_once(self, kind: int, follower: Follower) -> None:
         """Adds a follower of one kind that need not wait for S (mail sessions): it is told
@@ -111,7 +126,10 @@ class Feed:
             self.known = max(self.known, after)
             self._ahead = {at: told for at, told in self._ahead.items() if at > after}
         self.settled = after
-        for follower in self._followers:
+        told = _bits(change[0] for change in changes) | _ANYTHING
+        for kinds, follower in self._followers:
+            if not kinds & told:
+                continue
             try:
                 follower(after, changes)
             except Exception:

@@ -312,3 +312,17 @@ async def test_the_reader_outlives_a_database_that_is_away(
     assert await feed.until(1)
     assert source.away == 0
     await reader.stop()
+
+
+def test_a_follower_of_kinds_hears_those_and_jumps() -> None:
+    feed, heard, all_heard = Feed(), [], []
+    feed.start_at(0)
+    feed.follow(lambda pos, _: heard.append(pos), Kind.ACCOUNT)
+    feed.follow(lambda pos, _: all_heard.append(pos))
+    feed.hint(1, [(Kind.EVENT, 7, 1)])
+    feed.hint(2, [(Kind.EVENT, 7, 2), (Kind.ACCOUNT, 3, 0)])
+    feed.hint(3, [])  # a tombstone
+    feed.hint(4, [(Kind.JUMP, 0, 10)])
+    assert heard[0] == 2
+    assert len(heard) == 2
+    assert len(all_heard) == 4

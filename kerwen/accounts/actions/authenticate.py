@@ -91,7 +91,7 @@ class Authenticate(Generic[C]):
         self._of_account: dict[int, set[bytes]] = {}
         self._gone: dict[int, int] = {}  # device → last seen, of entries that made room
         self._told = 0  # how often the feed changed the cache: a load under way notices
-        feed.follow(self._follow)
+        feed.follow(self._follow, Kind.ACCOUNT)
 
     async def caller(self, token: str) -> C:
         """Who asks; `Refused(UNKNOWN_TOKEN)`, or `EXPIRED_TOKEN` where a refresh would help."""

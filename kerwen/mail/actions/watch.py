@@ -87,7 +87,7 @@ class MailWatches:
         self._open: dict[int, list[MailWatch]] = {}
         self._stopped = False
         feed.at_once(Kind.MAIL, self._hint)
-        feed.follow(self._jump)
+        feed.follow(self._jump, Kind.JUMP)
 
     def __len__(self) -> int:
         return sum(map(len, self._open.values()))

@@ -241,7 +241,6 @@ class CreateRoom:
             "kick": 50,
             "redact": 50,
             "invite": 50 if preset == "public_chat" else 0,
-            "historical": 100,
         }
         return levels | wish.power_level_content_override
 

@@ -208,7 +208,7 @@ class Sync:
     # --- everything -------------------------------------------------------------------------
 
     async def _first(
-        self, asked: Asked, watch: Watch, following: FeedToken, full: bool = True
+        self, asked: Asked, watch: Watch, following: FeedToken
     ) -> tuple[list[bytes], FeedToken]:
         """The first answer to a device: all rooms with their state."""
         me = self._asker(asked, watch)
