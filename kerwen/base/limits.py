@@ -40,6 +40,7 @@ DEVICE_NAME_MAX = 100
 ARGON2_AT_ONCE = 2
 ARGON2_QUEUE_MAX = 1_000  # password checks that wait for a thread
 APP_PASSWORDS_MAX = 50  # per account
+PASSWORDS_PROVEN_MAX = 20_000  # whose keys are in memory for programs that log in again
 TOKEN_CACHE_MAX = 200_000  # access tokens whose owners are held in memory
 REFRESHES_MAX = 8  # unused answers to one refresh token (lost replies, racing processes)
 ACCOUNT_DATA_MAX = 512 * KIB

@@ -1,4 +1,6 @@
-"""Argon2id off the loop: few runs at once, a bounded queue behind them."""
+"""Argon2id off the loop: few runs at once, a bounded queue behind them. A password that was proved
+of late is known again without it (`kerwen/accounts/proven.py`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from kerwen.accounts.password import (
     stored,
     stretch,
 )
+from kerwen.accounts.proven import Proven
 from kerwen.base import limits
+from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Unavailable, Unready
 
 
@@ -27,11 +31,15 @@ class Stretcher:
         cost: Argon2 | None = None,
         at_once: int = limits.ARGON2_AT_ONCE,
         queue_max: int = limits.ARGON2_QUEUE_MAX,
+        clock: Clock = now_ms,
     ) -> None:
         self.cost = cost or Argon2()
         self._pool = ThreadPoolExecutor(at_once, "kerwen-argon2")
         self._most = at_once + queue_max
         self._running = 0
+        self._clock = clock
+        self._proven = Proven()
+        self._sweep: asyncio.TimerHandle | None = None
         self._nobody = StoredPassword(
             secrets.token_bytes(SALT_BYTES), self.cost, secrets.token_bytes(32)
         )
@@ -51,8 +59,24 @@ class Stretcher:
         against = kept or self._nobody
         if len(password) > limits.PASSWORD_MAX:
             password = ""
-        keys = await self._run(password, against.salt, against.cost)
-        return keys if proves(keys, against) and kept is not None else None
+        known = self._proven.find(password, against, self._clock())
+        keys = known or await self._run(password, against.salt, against.cost)
+        if kept is None or not proves(keys, kept):
+            return None
+        if known is None:
+            self._remember(password, kept, keys)
+        return keys
+
+    def _remember(self, password: str, kept: StoredPassword, keys: PasswordKeys) -> None:
+        self._proven.keep(password, kept, keys, self._clock())
+        if self._sweep is None:
+            self._swept()
+
+    def _swept(self) -> None:
+        """Overwrites what is too old, and comes again when the next will be."""
+        left = self._proven.sweep(self._clock())
+        loop = asyncio.get_running_loop()
+        self._sweep = None if left is None else loop.call_later(left / 1000 + 1, self._swept)
 
     async def _run(self, password: str, salt: bytes, cost: Argon2) -> PasswordKeys:
         if self._running >= self._most:
@@ -66,5 +90,9 @@ class Stretcher:
         self._running -= 1
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Ends the threads; forgets what was proved."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        self._proven.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -96,7 +96,7 @@ class Accounts:
         self._clock = clock
         self.service_accounts: ServiceAccounts | None = None
         """Who registers and logs in by an application service's token; set by `messenger`."""
-        self.stretcher = Stretcher(settings.argon2)
+        self.stretcher = Stretcher(settings.argon2, clock=clock)
         self.remove_devices = RemoveDevices(vaults, hooks.on_device_removed)
         self.sessions = OpenSession(
             db, self.remove_devices, settings.lives, hooks.device_id_taken, clock

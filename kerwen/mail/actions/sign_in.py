@@ -1,8 +1,7 @@
 """Signs in to mail: proves who asks, and opens the vault for as long as the session lasts.
 
-By password, app password or access token. Sessions of one account share the open vault; while it
-is open, the same password proves itself again by a keyed hash in memory instead of Argon2id (mail
-programs open several connections at once). The hash's key never leaves the process.
+By password, app password or access token. Sessions of one account share the open vault. A password
+that was proved of late costs no Argon2id again (`kerwen/accounts/proven.py`).
 """
 
 # design.md §5
@@ -10,13 +9,11 @@ programs open several connections at once). The hash's key never leaves the proc
 from __future__ import annotations
 
 import hashlib
-import hmac
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from kerwen.accounts.address import localpart_named
-from kerwen.accounts.password import PasswordKeys, prepared
+from kerwen.accounts.password import PasswordKeys
 from kerwen.accounts.store import accounts, tokens
 from kerwen.accounts.store.accounts import Account
 from kerwen.accounts.tokens import slot_key
@@ -84,17 +81,17 @@ class Tokens(Protocol):
 class SignedIn:
     """Somebody who signed in; `close` when the session ends. `ended`: it may not go on."""
 
-    __slots__ = ("_owner", "account_no", "lease", "localpart", "on_end", "salt", "secret")
+    __slots__ = ("_owner", "account_no", "lease", "localpart", "on_end", "proof_hash", "secret")
 
     def __init__(
-        self, owner: SignIn, account: Account, lease: Lease, secret: tuple[str, str], salt: bytes
+        self, owner: SignIn, account: Account, lease: Lease, secret: tuple[str, str], proof: bytes
     ) -> None:
         self._owner = owner
         self.account_no = account.account_no
         self.localpart = account.localpart
         self.lease = lease
         self.secret = secret
-        self.salt = salt  # of the password that was shown; a changed one has another
+        self.proof_hash = proof  # of the password that was shown; a changed one has another
         self.on_end: Callable[[], None] | None = None
 
     @property
@@ -131,8 +128,6 @@ class SignIn:
         self._vaults = vaults
         self._open = open_vaults
         self._clock = clock
-        self._key = secrets.token_bytes(32)
-        self._proved: dict[int, dict[bytes, SignedIn]] = {}
         self._sessions: dict[int, set[SignedIn]] = {}
         self._used: dict[str, int] = {}
         self._doubted: set[int] = set()  # accounts in which something changed
@@ -145,26 +140,37 @@ class SignIn:
     async def by_password(self, name: str, password: str) -> SignedIn:
         """By name or address, and password or app password. `Refused`: WRONG_PASSWORD,
         ACCOUNT_LOCKED, LIMIT_EXCEEDED (too many sessions), VAULT_CLOSED."""
+        account, secret, proof = await self._proof_of(name, password)
+        return await self._enter(account, secret, proof)
+
+    async def check_password(self, name: str, password: str) -> Account:
+        """Who shows this password or app password; opens nothing (SMTP). `Refused`:
+        WRONG_PASSWORD, ACCOUNT_LOCKED."""
+        return (await self._proof_of(name, password))[0]
+
+    async def _proof_of(self, name: str, password: str) -> tuple[Account, Secret, bytes]:
         localpart = self.localpart_of(name)
-        known = await self._known(localpart, password) if localpart is not None else None
-        if known is not None:
-            return known
         entry = await self._apps.check(localpart, password) if localpart is not None else None
-        if entry is not None:
-            account, secret, salt = entry.account, entry.secret, b""
-            if account.locked:
-                raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")
-            await self._note_use(secret[1])
-        else:
+        if entry is None:
             account, keys = await self._prove.password(localpart, password)
-            secret, salt = (SlotKind.PASSWORD, "", keys.slot), await self._salt(account.account_no)
-        signed = await self._enter(account, secret, salt)
-        mac = self._mac(account.account_no, password)
-        self._proved.setdefault(account.account_no, {})[mac] = signed
-        return signed
+            proof = hashlib.sha256(keys.proof).digest()
+            return account, (SlotKind.PASSWORD, "", keys.slot), proof
+        if entry.account.locked:
+            raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")
+        await self._note_use(entry.secret[1])
+        return entry.account, entry.secret, b""
 
     async def by_token(self, name: str | None, token: str) -> SignedIn:
         """By access token; a name that is not its owner's is refused."""
+        account, secret = await self._owner_of(name, token)
+        return await self._enter(account, secret, b"")
+
+    async def check_token(self, name: str | None, token: str) -> Account:
+        """Whose access token this is; opens nothing (SMTP). `Refused`: UNKNOWN_TOKEN,
+        EXPIRED_TOKEN, ACCOUNT_LOCKED."""
+        return (await self._owner_of(name, token))[0]
+
+    async def _owner_of(self, name: str | None, token: str) -> tuple[Account, Secret]:
         caller = await self._access.caller(token)
         if caller.locked:
             raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")
@@ -173,8 +179,7 @@ class SignIn:
         named = self.localpart_of(name) if name else None
         if account is None or not account.active or (name and named != account.localpart):
             raise Refused(Reason.UNKNOWN_TOKEN, "This is not a token of this account")
-        secret: Secret = (SlotKind.TOKEN, str(caller.token_no), slot_key(token))
-        return await self._enter(account, secret, b"")
+        return account, (SlotKind.TOKEN, str(caller.token_no), slot_key(token))
 
     def localpart_of(self, name: str) -> str | None:
         """The local part of `name`, `name@domain` or `@name:domain`; None: not one of ours."""
@@ -185,63 +190,24 @@ class SignIn:
             name = local
         return localpart_named(name, self._domain)
 
-    async def _enter(self, account: Account, secret: Secret, salt: bytes) -> SignedIn:
+    async def _enter(self, account: Account, secret: Secret, proof: bytes) -> SignedIn:
         lease = await self._open.open(account.account_no, *secret)
-        return self._begin(account, lease, (str(secret[0]), secret[1]), salt)
-
-    def _begin(
-        self, account: Account, lease: Lease, secret: tuple[str, str], salt: bytes
-    ) -> SignedIn:
         others = self._sessions.setdefault(account.account_no, set())
         if len(others) >= limits.IMAP_CONNECTIONS_PER_ACCOUNT:
             lease.close()
             raise Refused(Reason.LIMIT_EXCEEDED, "Too many sessions of this account")
-        signed = SignedIn(self, account, lease, secret, salt)
+        signed = SignedIn(self, account, lease, (str(secret[0]), secret[1]), proof)
         others.add(signed)
         return signed
 
     def signed_out(self, signed: SignedIn) -> None:
         """A session ended."""
         others = self._sessions.get(signed.account_no)
-        if others is None or signed not in others:
+        if others is None:
             return
         others.discard(signed)
-        proved = self._proved.get(signed.account_no, {})
-        for mac in [mac for mac, one in proved.items() if one is signed]:
-            heir = next((o for o in others if o.secret == signed.secret), None)
-            if heir is None or heir.salt != signed.salt:
-                del proved[mac]
-            else:
-                proved[mac] = heir
         if not others:
             del self._sessions[signed.account_no]
-            self._proved.pop(signed.account_no, None)
-
-    # --- the same password again
-
-    def _mac(self, account_no: int, password: str) -> bytes:
-        said = prepared(password).encode(errors="surrogatepass")
-        return hmac.digest(self._key, b"%d\0%b" % (account_no, said), hashlib.sha256)
-
-    async def _known(self, localpart: str, password: str) -> SignedIn | None:
-        """A session like one that is open already; None where nothing proves it."""
-        if not self._proved or len(password) > limits.PASSWORD_MAX:
-            return None
-        async with self._db.read(single=True) as snap:
-            account = await accounts.by_localpart(snap, localpart)
-        if account is None or account.locked or not account.active:
-            return None
-        found = self._proved.get(account.account_no, {}).get(
-            self._mac(account.account_no, password)
-        )
-        if found is None:
-            return None
-        return self._begin(account, found.lease.share(), found.secret, found.salt)
-
-    async def _salt(self, account_no: int) -> bytes:
-        async with self._db.read(single=True) as snap:
-            kept = await accounts.password(snap, account_no)
-        return kept.salt if kept is not None else b""
 
     async def _note_use(self, ref: str) -> None:
         now = self._clock()
@@ -258,7 +224,6 @@ class SignIn:
     def _follow(self, pos: int, changes: Sequence[Change]) -> None:
         for kind, account_no, _ in changes:
             if kind == Kind.ACCOUNT and account_no in self._sessions:
-                self._proved.pop(account_no, None)
                 self._doubted.add(account_no)
         if self._doubted and self.doubt is not None:
             self.doubt()
@@ -281,10 +246,10 @@ class SignIn:
             return sessions
         slots = set(await self._vaults.slots(snap, account_no))
         kept = await accounts.password(snap, account_no)
-        salt = kept.salt if kept is not None else b""
+        proof = kept.proof_hash if kept is not None else b""
         return [
             signed
             for signed in sessions
             if signed.secret not in slots
-            or (signed.secret[0] == SlotKind.PASSWORD and signed.salt != salt)
+            or (signed.secret[0] == SlotKind.PASSWORD and signed.proof_hash != proof)
         ]
