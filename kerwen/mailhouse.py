@@ -34,6 +34,7 @@ from kerwen.mail.actions.watch import MailWatches
 from kerwen.mail.store.key_file import key_file
 from kerwen.mail.store.queue_key import QueueKey
 from kerwen.mail.store.tags import Tags
+from kerwen.net.resolver import Resolver
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
@@ -67,6 +68,7 @@ class MailHouse:
     recipients: Recipients
     receive: Receive
     tidy: Tidy
+    resolver: Resolver
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -94,6 +96,7 @@ def build_mail(
     deliver = Deliver(db, blobs, delivery_keys, tags, clock, quota, compact.crowded)
     views = Views(db)
     watches = MailWatches(feed)
+    resolver = Resolver.of(config)
 
     queue_key = QueueKey(key_file(keys, "queue"), secrets.token_bytes)
     queue = Queue(db, blobs, queue_key, tags, random.random, clock)
@@ -109,6 +112,7 @@ def build_mail(
             await blobs.delete(await tidy.retired())
 
     async def close() -> None:
+        await resolver.close()
         compact.close()
         open_vaults.close()
         delivery_keys.close()
@@ -134,6 +138,7 @@ def build_mail(
         recipients,
         Receive(db, recipients, deliver, queue, quota),
         tidy,
+        resolver,
         [watches.stop],
         [compact.work, keep_tidy],
         [close],

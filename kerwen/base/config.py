@@ -93,6 +93,22 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             ' `"b.test" = {matrix = "127.0.0.1:28448"}`.'
         ),
     ] = None
+    dns: Annotated[
+        list[str],
+        Meta(
+            description="The address of a DNS server to ask (`127.0.0.1`, `127.0.0.1:5353`) instead"
+            " of those in `/etc/resolv.conf`; may be repeated. With `--dev` nobody is asked unless"
+            " one on loopback is given."
+        ),
+    ] = []
+    dns_trusted: Annotated[
+        bool | None,
+        Meta(
+            description="Whether to believe the DNS servers when they say that an answer is proved"
+            " by DNSSEC (needed for DANE): they must validate, and the way to them must be safe."
+            " Default: yes if all are on loopback."
+        ),
+    ] = None
     listen: Annotated[
         dict[str, str],
         Meta(
@@ -315,6 +331,8 @@ def _check(config: Config) -> None:
     for kind in config.listen:
         if kind not in PORTS:
             raise BadConfig(f"there is no listener {kind}; there are: {', '.join(PORTS)}")
+    for text in config.dns:
+        check_dns_server(text, dev=config.dev)
     for address in config.proxies:
         _check_address(address)
     for name in ("tls_cert", "tls_key", "ca", "hosts"):
@@ -329,6 +347,30 @@ def _check_address(text: str) -> None:
         ipaddress.ip_address(text)
     except ValueError:
         raise BadConfig(f"proxies: {text!r} is no network address") from None
+
+
+def dns_server(text: str) -> tuple[str, int]:
+    """Address and port of a DNS server as the configuration names it. Raises `BadConfig`."""
+    host, port = text, "53"
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":") or "53"
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise BadConfig(f"dns: {text!r} is no network address") from None
+    if not _is_port(port):
+        raise BadConfig(f"dns: {text!r} has no good port")
+    return host, int(port)
+
+
+def check_dns_server(text: str, *, dev: bool) -> None:
+    """Refuses what is no DNS server's address, or leaves the machine in development."""
+    host, _ = dns_server(text)
+    if dev and not ipaddress.ip_address(host).is_loopback:
+        raise BadConfig(f"dns: with --dev no packet leaves this machine, {host} is elsewhere")
 
 
 def _check_file(name: str, path: str | None) -> None:

@@ -125,6 +125,14 @@ WAKE_UPS_MAX = 100  # that wait for one topic
 WAKE_UP_LISTENERS_MAX = 20_000  # streams
 TOPIC_UNUSED_MS = 90 * 24 * 3_600_000
 
+# DNS
+DNS_CACHE_BYTES = 8 * MIB  # answers in memory
+DNS_AT_ONCE = 256  # questions under way; others wait
+DNS_WAITING_MAX = 10_000  # questions that wait; beyond, there is no answer
+DNS_RECORDS_MAX = 256  # of one answer
+DNS_KEPT_MAX_MS = 3_600_000  # however long an answer says that it is good
+DNS_KEPT_MIN_MS = 5_000
+
 # mail: what of a message is shown; its bytes are kept whole
 MESSAGE_BYTES_MAX = 50 * MIB
 MIME_DEPTH_MAX = 100  # deeper parts are one opaque part

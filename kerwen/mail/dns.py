@@ -34,7 +34,8 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     status: Status
     texts: tuple[bytes, ...] = ()  # TXT, the strings of a record put together
     names: tuple[str, ...] = ()  # addresses of A and AAAA, names of PTR
-    mx: tuple[tuple[int, str], ...] = ()  # preference and host
+    mx: tuple[tuple[int, str], ...] = ()  # preference and host; the root is an empty host
+    tlsa: tuple[tuple[int, int, int, bytes], ...] = ()  # usage, selector, matching, data
     secure: bool = False  # proved by DNSSEC
 
     @property

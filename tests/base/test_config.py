@@ -150,6 +150,8 @@ def test_every_key_is_a_flag() -> None:
         "app_service": ["--app-service", __file__, "--app-service", __file__],
         "port_base": ["--port-base", "7"],
         "proxies": ["--proxies", "10.0.0.1", "--proxies", "::1"],
+        "dns": ["--dns", "127.0.0.1", "--dns", "[::1]:54"],
+        "dns_trusted": ["--no-dns-trusted"],
         "registration": ["--registration", "token"],
         "mail": ["--mail", "off"],
         "chat": ["--chat", "on"],
