@@ -299,7 +299,7 @@ def build_messenger(
         KeysApi(
             Upload(db, cache, clock),
             query,
-            Claim(db, domain, alone, clock),
+            Claim(db, domain, alone),
             Changes(db, members.sharing_users),
         ),
         CrossSigningApi(CrossSign(db, cache), check_uia),

@@ -252,7 +252,7 @@ async def _renew(database: Path | str) -> None:
     try:
         async with db.write() as tx:
             now = now_ms()
-            await renew_after_restore(tx, now)
+            await renew_after_restore(tx)
             await renew_mail(tx, now)
             await note_restore(tx, now)
     finally:

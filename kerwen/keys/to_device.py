@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -17,14 +17,6 @@ ALL_DEVICES = "*"
 
 Messages = dict[str, dict[str, bytes]]
 """Content, as JSON, by user id and device id (or `*`)."""
-
-
-class Delivery(NamedTuple):
-    """One event for one device; `n` orders those of one position."""
-
-    device_no: int
-    n: int
-    body: bytes
 
 
 def messages(body: dict[str, Any]) -> Messages:

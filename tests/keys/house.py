@@ -85,7 +85,7 @@ class House:
         federation = federation or NoFederation()
         self.query = Query(db, self.cache, DOMAIN, federation)
         feed.follow(self.query.follow)
-        self.claim = Claim(db, DOMAIN, federation, self.clock)
+        self.claim = Claim(db, DOMAIN, federation)
         cross_sign = CrossSign(db, self.cache)
         routes = [
             *KeysApi(

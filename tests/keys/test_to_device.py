@@ -10,7 +10,6 @@ import pytest
 
 from kerwen.base import limits
 from kerwen.keys import store
-from kerwen.keys.to_device import Delivery
 from kerwen.storage.database import Database, Kind
 from kerwen.storage.feed import Feed
 from tests.keys.house import House, Person
@@ -134,7 +133,7 @@ async def add(database: Database, device_no: int, count: int) -> int:
     """A position with `count` messages for one device, as federation may bring."""
     batch = await database.take_id("to_device_batch")
     async with database.write() as tx:
-        rows = [Delivery(device_no, n, b'{"n":%d}' % n) for n in range(count)]
+        rows = {b'{"n":%d}' % n: [device_no] for n in range(count)}
         await store.add_to_device(tx, rows, batch)
     return tx.pos
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from kerwen.keys.store import add_to_device
-from kerwen.keys.to_device import Delivery
 from kerwen.storage.sql import sql
 from tests.rooms.house import DOMAIN, House, Json, Person, ids, parked, soon
 
@@ -690,10 +689,9 @@ async def test_bursts_that_do_not_fit_together(house: House) -> None:
         async with house.db.write() as tx:
             row = await tx.one(_DEVICE, device_id=batyr.device_id)
             assert row is not None
-            deliveries = [
-                Delivery(row[0], n, b'{"type":"t","content":{"n":%d}}' % (burst * 60 + n))
-                for n in range(60)
-            ]
+            deliveries = {
+                b'{"type":"t","content":{"n":%d}}' % (burst * 60 + n): [row[0]] for n in range(60)
+            }
             await add_to_device(tx, deliveries, 1_000 + burst)
     found: list[int] = []
     for _ in range(6):

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 import orjson
 
 from kerwen.base import limits
-from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused, Unavailable
 from kerwen.keys.actions.federation import Federation, server_of
 from kerwen.keys.store import one_time_keys as store
-from kerwen.keys.store.device_keys import devices_of
+from kerwen.keys.store.device_keys import all_devices
 from kerwen.storage.database import Database, Kind, Tx
 
 Wanted = Mapping[str, Mapping[str, str]]
@@ -27,13 +26,10 @@ _FAILURE = b'{"errcode":"M_UNKNOWN","error":"The server cannot be reached"}'
 class Claim:
     """CS #post_matrixclientv3keysclaim."""
 
-    def __init__(
-        self, db: Database, server_name: str, federation: Federation, clock: Clock
-    ) -> None:
+    def __init__(self, db: Database, server_name: str, federation: Federation) -> None:
         self._db = db
-        self._server_name = server_name
+        self._here = ":" + server_name
         self._federation = federation
-        self._clock = clock
 
     async def __call__(self, wanted: Wanted, timeout_ms: int) -> bytes:
         """The answer, as JSON. Devices without any key are left out of it."""
@@ -42,10 +38,9 @@ class Claim:
         ours: dict[str, Mapping[str, str]] = {}
         remote: dict[str, dict[str, Mapping[str, str]]] = defaultdict(dict)
         for user_id, devices in wanted.items():
-            server = server_of(user_id)
-            if server == self._server_name:
-                ours[user_id] = devices
-            elif server is not None:
+            if user_id.endswith(self._here) and "\0" not in user_id:
+                ours[user_id] = devices  # ids that are none are of nobody
+            elif server := server_of(user_id):
                 remote[server][user_id] = devices
         given = await self.claim(ours) if ours else {}
         failures = await self._ask_others(given, remote, timeout_ms) if remote else []
@@ -53,16 +48,14 @@ class Claim:
 
     async def claim(self, wanted: Wanted) -> Given:
         """Keys of our users' devices. Also for federation."""
-        given: Given = defaultdict(dict)
+        given: Given = {}
         async with self._db.write() as tx:
             owners, by_algorithm = await _targets(tx, wanted)
             for algorithm, devices in by_algorithm.items():
                 for key in await self._of_algorithm(tx, algorithm, devices):
                     user_id, device_id = owners[key.device_no]
-                    given[user_id][device_id] = b"{%b:%b}" % (
-                        orjson.dumps(key.key.name),
-                        key.key.body,
-                    )
+                    name = orjson.dumps(key.key.name)
+                    given.setdefault(user_id, {})[device_id] = b"{%b:%b}" % (name, key.key.body)
         return given
 
     async def _of_algorithm(self, tx: Tx, algorithm: str, devices: list[int]) -> list[store.Given]:
@@ -71,7 +64,7 @@ class Claim:
         A device is told when its fallback key is used for the first time, so that it can
         replace it.
         """
-        found = await store.claim_one_time_keys(tx, algorithm, devices, self._clock())
+        found = await store.claim_one_time_keys(tx, algorithm, devices)
         for key in found:
             tx.change(Kind.KEY_COUNT, key.device_no)
         if len(found) < len(devices):
@@ -115,14 +108,13 @@ async def _targets(
 ) -> tuple[dict[int, tuple[str, str]], dict[str, list[int]]]:
     """The devices that exist: their names by number, and their numbers by algorithm."""
     owners: dict[int, tuple[str, str]] = {}
-    by_algorithm: dict[str, list[int]] = defaultdict(list)
-    for user_id, devices in (await devices_of(tx, list(wanted))).items():
-        for device_id, algorithm in wanted[user_id].items():
-            device_no = devices.get(device_id)
-            if device_no is not None and "\0" not in algorithm:
-                owners[device_no] = user_id, device_id
-                by_algorithm[algorithm].append(device_no)
-    return owners, {name: sorted(devices) for name, devices in by_algorithm.items()}
+    by_algorithm: dict[str, list[int]] = {}
+    for user_id, device_id, device_no in await all_devices(tx, list(wanted)):
+        algorithm = wanted[user_id].get(device_id)
+        if algorithm is not None and "\0" not in algorithm:
+            owners[device_no] = user_id, device_id
+            by_algorithm.setdefault(algorithm, []).append(device_no)
+    return owners, by_algorithm
 
 
 def _answer(given: Given, failures: list[str]) -> bytes:

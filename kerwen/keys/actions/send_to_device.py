@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from kerwen.base import limits
 from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.keys.actions.federation import Federation, server_of
 from kerwen.keys.actions.upload import Device
-from kerwen.keys.store.device_keys import devices_of
+from kerwen.keys.store.device_keys import all_devices
 from kerwen.keys.store.messages import add_to_device, add_txn, pending_counts, sweep_txns
-from kerwen.keys.to_device import ALL_DEVICES, Delivery, Messages, event, event_end, txn_name
+from kerwen.keys.to_device import ALL_DEVICES, Messages, event, event_end, txn_name
 from kerwen.storage.database import Database, Tx
 
 log = logging.getLogger("kerwen.keys")
@@ -28,17 +28,17 @@ class Queues:
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
 
-    async def open_for(self, tx: Tx, devices: Iterable[int]) -> set[int]:
+    async def open_for(self, tx: Tx, devices: list[int]) -> set[int]:
         """The devices that may get one more message."""
-        unsure = [
-            no for no in devices if not 0 <= self._counts.get(no, -1) < limits.TO_DEVICE_PENDING_MAX
-        ]
-        if unsure:
-            if len(self._counts) + len(unsure) > _COUNTED_MAX:
-                self._counts.clear()
-            counted = await pending_counts(tx, unsure)
-            self._counts.update((no, counted.get(no, 0)) for no in unsure)
-        return {no for no in devices if self._counts.get(no, 0) < limits.TO_DEVICE_PENDING_MAX}
+        counts, most = self._counts, limits.TO_DEVICE_PENDING_MAX
+        unsure = [no for no in devices if counts.get(no, most) >= most]
+        if not unsure:
+            return set(devices)
+        if len(counts) + len(unsure) > _COUNTED_MAX:
+            counts.clear()
+        counted = await pending_counts(tx, unsure)
+        counts.update((no, counted.get(no, 0)) for no in unsure)
+        return {no for no in devices if counts.get(no, 0) < most}
 
     def add(self, devices: Iterable[int]) -> None:
         """One more message for each device."""
@@ -53,7 +53,7 @@ class SendToDevice:
         self, db: Database, server_name: str, federation: Federation, clock: Clock
     ) -> None:
         self._db = db
-        self._server_name = server_name
+        self._here = ":" + server_name
         self._federation = federation
         self._clock = clock
         self._queues = Queues()
@@ -84,38 +84,37 @@ class SendToDevice:
         ours: Messages = {}
         remote: dict[str, Messages] = defaultdict(dict)
         for user_id, by_device in messages.items():
-            server = server_of(user_id)
-            if server is None:
-                continue
-            if server == self._server_name:
-                ours[user_id] = by_device
-            else:
+            if user_id.endswith(self._here) and "\0" not in user_id:
+                ours[user_id] = by_device  # ids that are none are of nobody
+            elif server := server_of(user_id):
                 remote[server][user_id] = by_device
         return ours, remote
 
     async def _deliver(self, tx: Tx, messages: Messages, end: bytes, batch: int) -> None:
-        devices = await devices_of(tx, list(messages))
-        deliveries = [
-            Delivery(no, 0, event(content, end))
-            for user_id, of_user in devices.items()
-            for no, content in _for_user(messages[user_id], of_user)
-        ]
-        if len(deliveries) > limits.TO_DEVICE_TARGETS_MAX:
+        by_content: dict[bytes, list[int]] = {}
+        named: list[int] = []
+        size = 0
+        for user_id, device_id, no in await all_devices(tx, list(messages)):
+            contents = messages[user_id]
+            content = contents.get(device_id)
+            if content is None and (content := contents.get(ALL_DEVICES)) is None:
+                continue  # a device named by its id does not get what is for all
+            by_content.setdefault(content, []).append(no)
+            named.append(no)
+            size += len(content) + len(end)
+        if len(named) > limits.TO_DEVICE_TARGETS_MAX:
             raise Refused(Reason.TOO_LARGE, "Too many devices")
-        if sum(len(to.body) for to in deliveries) > limits.TO_DEVICE_REQUEST_MAX:
+        if size > limits.TO_DEVICE_REQUEST_MAX:
             raise Refused(Reason.TOO_LARGE, "Too many bytes for all devices together")
-        takers = await self._queues.open_for(tx, [to.device_no for to in deliveries])
-        kept = [to for to in deliveries if to.device_no in takers]
-        if len(kept) < len(deliveries):
-            log.warning("full to-device queues: %d", len(deliveries) - len(kept))
-        if kept:
-            await add_to_device(tx, kept, batch)
-            self._queues.add(to.device_no for to in kept)
-
-
-def _for_user(contents: Mapping[str, bytes], devices: Mapping[str, int]) -> list[tuple[int, bytes]]:
-    """Which device of a user gets what; one named by its id does not get what is for all."""
-    everybody = contents.get(ALL_DEVICES)
-    if everybody is None:
-        return [(devices[name], content) for name, content in contents.items() if name in devices]
-    return [(no, contents.get(name, everybody)) for name, no in devices.items()]
+        takers = await self._queues.open_for(tx, named)
+        if len(takers) < len(named):
+            log.warning("full to-device queues: %d", len(named) - len(takers))
+            by_content = {
+                content: open_ones
+                for content, devices in by_content.items()
+                if (open_ones := [no for no in devices if no in takers])
+            }
+        if takers:
+            by_text = {event(content, end): devices for content, devices in by_content.items()}
+            await add_to_device(tx, by_text, batch)
+            self._queues.add(takers)

@@ -46,10 +46,10 @@ class Upload:
                 raise Refused(Reason.UNKNOWN_TOKEN, "This device was removed")
             if keys is not None:
                 await self._publish(tx, device, keys)
-            counts, batch = await store.counts_and_batch(tx, device.device_no)
+            counts, newest = await store.counts_and_newest(tx, device.device_no)
             changed = False
             if fresh:
-                changed = await self._add(tx, device.device_no, fresh, counts, batch)
+                changed = await self._add(tx, device.device_no, fresh, counts, newest)
             for key in fallback:
                 changed |= await _set_fallback(tx, device.device_no, key)
             if changed:
@@ -72,7 +72,7 @@ class Upload:
         tx.after(lambda: self._cache.forget(account_no))
 
     async def _add(
-        self, tx: Tx, device_no: int, keys: list[OneTimeKey], counts: dict[str, int], batch: int
+        self, tx: Tx, device_no: int, keys: list[OneTimeKey], counts: dict[str, int], newest: int
     ) -> bool:
         """Stores what is new of the keys and brings `counts` up to date; whether any was."""
         now_ms = self._clock()
@@ -92,7 +92,7 @@ class Upload:
         if len(counts) > limits.KEY_ALGORITHMS_MAX:
             raise Refused(Reason.TOO_LARGE, "There are too many key algorithms")
         if fresh:
-            await store.add_one_time_keys(tx, device_no, max(batch + 1, now_ms), fresh)
+            await store.add_one_time_keys(tx, device_no, max(newest + 1, now_ms), fresh)
         return bool(fresh)
 
 

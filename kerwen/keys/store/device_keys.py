@@ -80,12 +80,9 @@ async def device_ids_among(snap: Snap, account_no: int, ids: Iterable[str]) -> l
     return [row[0] for row in await snap.all(_IDS, account_no=account_no, ids=ids)]
 
 
-async def devices_of(snap: Snap, users: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Devices of our users: numbers by user id and device id."""
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for user_id, device_id, device_no in await snap.all(_DEVICES, users=users):
-        found[user_id][device_id] = device_no
-    return found
+async def all_devices(snap: Snap, users: Iterable[str]) -> list[tuple[str, str, int]]:
+    """Devices of our users: (user id, device id, number)."""
+    return await snap.all(_DEVICES, users=users)
 
 
 async def user_numbers(snap: Snap, users: Iterable[str]) -> dict[str, int]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
-from kerwen.keys.to_device import Delivery
 from kerwen.storage.database import Kind, Snap, Tx
 from kerwen.storage.sql import sql
 
@@ -60,24 +59,32 @@ async def sweep_txns(tx: Tx, before_ms: int) -> int:
     return await tx.run(_SWEEP_TXNS, before_ms=before_ms)
 
 
-async def add_to_device(tx: Tx, deliveries: Sequence[Delivery], batch: int) -> None:
-    """Messages for devices, told with the commit. `batch` is a fresh number of its series."""
-    by_text: dict[tuple[int, bytes], list[int]] = {}
-    for device_no, n, body in deliveries:
-        by_text.setdefault((n, body), []).append(device_no)
-    if len(by_text) <= _TAIL_ROWS and sum(len(body) for _, body in by_text) <= _TAIL_BYTES:
-        for (n, body), devices in by_text.items():
+async def add_to_device(tx: Tx, by_text: Mapping[bytes, list[int]], batch: int) -> None:
+    """Messages for devices by their text, told with the commit.
+
+    `batch` is a fresh number of its series. A device gets those of one call in their order.
+    """
+    if sum(map(len, by_text.values())) <= _TAIL_ROWS and sum(map(len, by_text)) <= _TAIL_BYTES:
+        for n, (body, devices) in enumerate(by_text.items()):
             if len(devices) >= _ALIKE_MIN:
                 tx.at_end(_ADD_ALIKE, devices=devices, n=n, body=body)
             else:
                 for device_no in devices:
                     tx.at_end(_ADD, device_no=device_no, n=n, body=body)
     else:
-        await tx.many(_STAGE, [{**to._asdict(), "batch": batch} for to in deliveries])
+        await tx.many(
+            _STAGE,
+            [
+                {"batch": batch, "device_no": device_no, "n": n, "body": body}
+                for n, (body, devices) in enumerate(by_text.items())
+                for device_no in devices
+            ],
+        )
         tx.at_end(_PUBLISH, batch=batch)
         tx.at_end(_UNSTAGE, batch=batch)
-    for device_no in dict.fromkeys(to.device_no for to in deliveries):
-        tx.change(Kind.TO_DEVICE, device_no)
+    for devices in by_text.values():
+        for device_no in devices:
+            tx.change(Kind.TO_DEVICE, device_no)
 
 
 async def more_to_device(snap: Snap, device_no: int, after: int, upto: int) -> bool:

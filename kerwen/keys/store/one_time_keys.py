@@ -2,49 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kerwen.keys.one_time_keys import OneTimeKey
 from kerwen.storage.database import Snap, Tx
 from kerwen.storage.sql import sql
 
-SPENT = 2**60
-"""Batches from here on are of spent keys: this + the time of the claim in ms. So all keys of a
-device lie together, those to give come first, and nothing but the row itself changes."""
-
 _COUNTS = sql(
-    "select algorithm, count(*), max(batch) from one_time_keys"
-    " where device_no = :device_no and batch < :spent group by algorithm"
+    "select h.algorithm, h.given, (select count(*) from one_time_keys k"
+    " where k.device_no = h.device_no and k.algorithm = h.algorithm and k.number > h.given),"
+    " (select max(k.number) from one_time_keys k"
+    " where k.device_no = h.device_no and k.algorithm = h.algorithm)"
+    " from one_time_heads h where h.device_no = :device_no"
 )
 _HELD = sql(
-    "select key_id, body, batch from one_time_keys"
-    " where device_no = :device_no and algorithm = :algorithm and key_id {in_texts:key_ids}"
+    "select k.key_id, k.body, case when k.number > h.given then 0 else 1 end"
+    " from one_time_heads h join one_time_keys k"
+    " on k.device_no = h.device_no and k.algorithm = h.algorithm"
+    " where h.device_no = :device_no and h.algorithm = :algorithm and k.key_id {in_texts:key_ids}"
 )
-_FORGET = sql(
-    "delete from one_time_keys where device_no = :device_no and algorithm = :algorithm"
-    " and batch >= :spent and key_id {in_texts:key_ids}"
+_SPENT = (
+    " where device_no = :device_no and algorithm = :algorithm and number <= ("
+    "select h.given from one_time_heads h"
+    " where h.device_no = :device_no and h.algorithm = :algorithm)"
+)
+_FORGET = sql("delete from one_time_keys" + _SPENT + " and key_id {in_texts:key_ids}")
+_SWEEP = sql("delete from one_time_keys" + _SPENT + " and number < :before")
+_HEAD = sql(
+    "insert into one_time_heads (device_no, algorithm, given)"
+    " values (:device_no, :algorithm, 0) on conflict do nothing"
 )
 _ADD = sql(
-    "insert into one_time_keys (device_no, algorithm, batch, key_id, body)"
-    " values (:device_no, :algorithm, :batch, :key_id, :body)"
+    "insert into one_time_keys (device_no, algorithm, number, key_id, body)"
+    " values (:device_no, :algorithm, :number, :key_id, :body)"
 )
-_SWEEP = sql(
-    "delete from one_time_keys where device_no = :device_no and algorithm = :algorithm"
-    " and batch >= :spent and batch < :before"
+# In the order of devices, so that two who claim of the same ones never wait for each other.
+_LOCK = sql(
+    "select device_no from one_time_heads"
+    " where algorithm = :algorithm and device_no {in_ints:devices} order by device_no {for_update}"
 )
-# Whoever holds the row's lock has it; the others skip to the next key.
 _PICK = sql(
-    "select k.device_no, k.batch, k.key_id, k.body from devices d join one_time_keys k"
-    " on k.device_no = d.device_no and k.algorithm = :algorithm and (k.batch, k.key_id) = ("
-    "select f.batch, f.key_id from one_time_keys f where f.device_no = d.device_no"
-    " and f.algorithm = :algorithm and f.batch < :spent"
-    " order by f.batch, f.key_id limit 1 {for_update} {skip_locked})"
-    " where d.device_no {in_ints:devices}"
+    "select k.device_no, k.number, k.key_id, k.body from one_time_heads h join one_time_keys k"
+    " on k.device_no = h.device_no and k.algorithm = h.algorithm and k.number = ("
+    "select min(f.number) from one_time_keys f where f.device_no = h.device_no"
+    " and f.algorithm = h.algorithm and f.number > h.given)"
+    " where h.algorithm = :algorithm and h.device_no {in_ints:devices}"
 )
-_SPEND = sql(
-    "update one_time_keys set batch = :spent where device_no = :device_no"
-    " and algorithm = :algorithm and batch = :batch and key_id = :key_id"
+_GIVE = sql(
+    "update one_time_heads set given = :number"
+    " where device_no = :device_no and algorithm = :algorithm"
+)
+_GIVE_ALL = sql(
+    "update one_time_heads set given = 1 + (select coalesce(max(k.number), 0)"
+    " from one_time_keys k where k.device_no = one_time_heads.device_no"
+    " and k.algorithm = one_time_heads.algorithm)"
 )
 _FALLBACKS = sql(
     "select device_no, key_id, body, used from fallback_keys"
@@ -87,8 +99,9 @@ class Given:
 
 
 async def one_time_key_counts(snap: Snap, device_no: int) -> dict[str, int]:
-    """How many keys of each algorithm are left to claim."""
-    return {row[0]: row[1] for row in await snap.all(_COUNTS, device_no=device_no, spent=SPENT)}
+    """How many keys of each algorithm are left to claim; algorithms without any are left out."""
+    counts, _ = await counts_and_newest(snap, device_no)
+    return counts
 
 
 async def unused_fallback_types(snap: Snap, device_no: int) -> list[str]:
@@ -96,10 +109,11 @@ async def unused_fallback_types(snap: Snap, device_no: int) -> list[str]:
     return [row[0] for row in await snap.all(_UNUSED, device_no=device_no)]
 
 
-async def counts_and_batch(snap: Snap, device_no: int) -> tuple[dict[str, int], int]:
-    """Counts by algorithm, and the newest batch of the keys that are left."""
-    rows = await snap.all(_COUNTS, device_no=device_no, spent=SPENT)
-    return {row[0]: row[1] for row in rows}, max((row[2] for row in rows), default=0)
+async def counts_and_newest(snap: Snap, device_no: int) -> tuple[dict[str, int], int]:
+    """Counts by algorithm, and the highest number that a key of the device had."""
+    rows = await snap.all(_COUNTS, device_no=device_no)
+    counts = {algorithm: left for algorithm, _, left, _ in rows if left}
+    return counts, max((max(given, newest or 0) for _, given, _, newest in rows), default=0)
 
 
 async def held_keys(
@@ -107,16 +121,21 @@ async def held_keys(
 ) -> dict[str, Held]:
     """Which of the keys are here already, given or not."""
     rows = await snap.all(_HELD, device_no=device_no, algorithm=algorithm, key_ids=key_ids)
-    return {key_id: Held(body, batch >= SPENT) for key_id, body, batch in rows}
+    return {key_id: Held(body, bool(spent)) for key_id, body, spent in rows}
 
 
 async def forget_spent_keys(tx: Tx, device_no: int, algorithm: str, key_ids: Iterable[str]) -> None:
     """Makes room for other keys under the ids of spent ones."""
-    await tx.run(_FORGET, device_no=device_no, algorithm=algorithm, key_ids=key_ids, spent=SPENT)
+    await tx.run(_FORGET, device_no=device_no, algorithm=algorithm, key_ids=key_ids)
 
 
-async def add_one_time_keys(tx: Tx, device_no: int, batch: int, keys: Iterable[OneTimeKey]) -> None:
-    """Stores new keys; none of their ids is in use."""
+async def add_one_time_keys(
+    tx: Tx, device_no: int, number: int, keys: Sequence[OneTimeKey]
+) -> None:
+    """Stores new keys, numbered from `number`, which is above all others of the device; none of
+    their ids is in use."""
+    for algorithm in {key.algorithm for key in keys}:
+        await tx.run(_HEAD, device_no=device_no, algorithm=algorithm)
     await tx.many(
         _ADD,
         [
@@ -124,48 +143,34 @@ async def add_one_time_keys(tx: Tx, device_no: int, batch: int, keys: Iterable[O
                 "device_no": device_no,
                 "algorithm": key.algorithm,
                 "key_id": key.key_id,
-                "batch": batch,
+                "number": at,
                 "body": key.body,
             }
-            for key in keys
+            for at, key in enumerate(keys, number)
         ],
     )
 
 
 async def sweep_spent_keys(tx: Tx, device_no: int, algorithm: str, before_ms: int) -> None:
-    """Forgets keys that were given long ago."""
-    await tx.run(
-        _SWEEP,
-        device_no=device_no,
-        algorithm=algorithm,
-        spent=SPENT,
-        before=SPENT + before_ms,
-    )
+    """Forgets keys that were given and came long ago."""
+    await tx.run(_SWEEP, device_no=device_no, algorithm=algorithm, before=before_ms)
 
 
-async def claim_one_time_keys(
-    tx: Tx, algorithm: str, devices: Iterable[int], now_ms: int
-) -> list[Given]:
+async def spend_all(tx: Tx) -> None:
+    """Every key counts as given. They are kept: a repeated upload must not bring them back."""
+    await tx.run(_GIVE_ALL)
+
+
+async def claim_one_time_keys(tx: Tx, algorithm: str, devices: list[int]) -> list[Given]:
     """Takes the oldest key of each device; devices without one are left out.
 
     # CS #post_matrixclientv3keysclaim: never the same key to two.
     """
-    rows = await tx.all(_PICK, algorithm=algorithm, devices=devices, spent=SPENT)
+    await tx.all(_LOCK, algorithm=algorithm, devices=devices)
+    rows = await tx.all(_PICK, algorithm=algorithm, devices=devices)
     if rows:
-        spent = SPENT + now_ms
-        await tx.many(
-            _SPEND,
-            [
-                {
-                    "device_no": no,
-                    "algorithm": algorithm,
-                    "batch": batch,
-                    "key_id": key_id,
-                    "spent": spent,
-                }
-                for no, batch, key_id, _ in rows
-            ],
-        )
+        given = [{"device_no": no, "algorithm": algorithm, "number": at} for no, at, _, _ in rows]
+        await tx.many(_GIVE, given)
     return [Given(no, OneTimeKey(algorithm, key_id, body)) for no, _, key_id, body in rows]
 
 

@@ -7,15 +7,13 @@ again.
 
 from __future__ import annotations
 
-from kerwen.keys.store.one_time_keys import SPENT
+from kerwen.keys.store.one_time_keys import spend_all
 from kerwen.storage.database import Kind, Tx
 from kerwen.storage.sql import sql
 
 _VERSIONS_LEFT = 1_000  # numbers of key backups that may have been given meanwhile
 _ETAGS_LEFT = 2**20
 
-# kept as spent ones, not deleted: a device that repeats an upload must not bring them back
-_SPEND = sql("update one_time_keys set batch = :spent where batch < :limit")
 _USE = sql("update fallback_keys set used = 1 where used = 0")
 _LISTS = sql("update device_lists set pos = :pos")
 _SIGNATURES = sql("update signature_lists set pos = :pos")
@@ -27,11 +25,11 @@ _VERSIONS = sql(
 _ETAGS = sql("update backup_versions set etag = etag + :left")
 
 
-async def renew_after_restore(tx: Tx, now_ms: int) -> None:
+async def renew_after_restore(tx: Tx) -> None:
     """Spends all one-time keys, so that devices bring fresh ones and none is given twice; has
     everybody's devices looked at again; leaves out the numbers of key backups that may be taken.
     """
-    await tx.run(_SPEND, spent=SPENT + now_ms, limit=SPENT)
+    await spend_all(tx)
     await tx.run(_USE)
     await tx.run(_VERSIONS, left=_VERSIONS_LEFT, nothing=b"{}")
     await tx.run(_ETAGS, left=_ETAGS_LEFT)
