@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 
 from kerwen.api.client.accounts import Accounts
@@ -13,9 +14,13 @@ from kerwen.imap.deeds import Deeds
 from kerwen.imap.server import ImapServer
 from kerwen.mail.actions.annotations import Annotations
 from kerwen.mail.actions.order import Order
+from kerwen.mail.actions.prove_sender import ProveSender
 from kerwen.mail.actions.sign_in import SignIn
 from kerwen.mail.actions.usage import Usage
 from kerwen.mailhouse import MailHouse
+from kerwen.smtp.deeds import Deeds as SmtpDeeds
+from kerwen.smtp.rates import Rates
+from kerwen.smtp.server import SmtpServer
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
 from kerwen.vault.store import Vaults
@@ -81,3 +86,12 @@ def build_imap(
         spend=spend,
     )
     return ImapServer(deeds, plain=config.dev, slow_failures=config.limits_rates)
+
+
+def build_smtp(
+    config: Config, feed: Feed, mail: MailHouse, sign_in: SignIn, spend: Callable[[str], None]
+) -> SmtpServer:
+    """The doors of SMTP: for strangers, and for our own people who send."""
+    rates = Rates(time.monotonic, on=config.limits_rates)
+    deeds = SmtpDeeds(mail.arrive, mail.submit, ProveSender(feed, sign_in), rates, spend)
+    return SmtpServer(deeds, mail.recipients.domain, plain=config.dev, limited=config.limits_rates)

@@ -12,13 +12,16 @@ from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
 from kerwen.mail.actions.append import Append
+from kerwen.mail.actions.arrive import Arrive
 from kerwen.mail.actions.changes import Changes
+from kerwen.mail.actions.check import Check
 from kerwen.mail.actions.compact import Compact
 from kerwen.mail.actions.copy import Copy
 from kerwen.mail.actions.deliver import Deliver
 from kerwen.mail.actions.expunge import Expunge
 from kerwen.mail.actions.fetch import Fetch
 from kerwen.mail.actions.mailboxes import Mailboxes
+from kerwen.mail.actions.outcomes import Outcomes
 from kerwen.mail.actions.queue import Queue
 from kerwen.mail.actions.receive import Receive
 from kerwen.mail.actions.recipients import Recipients
@@ -27,6 +30,7 @@ from kerwen.mail.actions.release import Release
 from kerwen.mail.actions.report import Report
 from kerwen.mail.actions.search import Search
 from kerwen.mail.actions.store_flags import StoreFlags
+from kerwen.mail.actions.submit import Submit
 from kerwen.mail.actions.tidy import Tidy
 from kerwen.mail.actions.unlock import OpenVaults
 from kerwen.mail.actions.views import Views
@@ -67,6 +71,8 @@ class MailHouse:
     queue: Queue
     recipients: Recipients
     receive: Receive
+    arrive: Arrive
+    submit: Submit
     tidy: Tidy
     resolver: Resolver
     at_stop: list[Callable[[], None]] = field(default_factory=list)
@@ -104,6 +110,13 @@ def build_mail(
     report = Report(recipients.domain, recipients, deliver, queue, secrets.token_bytes, clock)
     queue.tell = report.send
     tidy = Tidy(db, clock)
+    receive = Receive(db, recipients, deliver, queue, quota)
+    outcomes = Outcomes(report.send, secrets.token_bytes, clock)
+    host = recipients.domain
+    asked = resolver.answer if config.dns or not config.dev else None
+    checks = Check(host, asked, clock)
+    arrive = Arrive(host, receive, checks, outcomes, secrets.token_bytes, clock)
+    submit = Submit(host, recipients, receive, outcomes, lambda: (), secrets.token_bytes, clock)
 
     async def keep_tidy() -> None:
         while True:
@@ -136,7 +149,9 @@ def build_mail(
         watches,
         queue,
         recipients,
-        Receive(db, recipients, deliver, queue, quota),
+        receive,
+        arrive,
+        submit,
         tidy,
         resolver,
         [watches.stop],

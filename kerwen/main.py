@@ -135,12 +135,23 @@ def _add_mail(house: House, blobs: Blobs, accounts: Accounts, limiter: TokenBuck
     house.factories["imaps"] = imap.imaps
     house.take_tls.append(imap.take_tls)
     house.stop_doors.append(imap.stop)
+    smtp = maildoors.build_smtp(config, feed, mail, sign_in, spend)
+    house.factories["smtp"] = smtp.smtp
+    house.factories["submission"] = smtp.submission
+    house.factories["submissions"] = smtp.submissions
+    house.take_tls.append(smtp.take_tls)
+    house.stop_doors.append(smtp.stop)
     house.at_stop += mail.at_stop
     house.workers += mail.workers
     house.at_end += mail.at_end
     house.metrics.add(
         Number("imap_connections", "gauge", "IMAP connections", lambda: len(imap.connections)),
         Number("imap_running", "gauge", "IMAP connections at work", lambda: len(imap.tasks)),
+        Number("smtp_connections", "gauge", "SMTP connections", lambda: len(smtp.connections)),
+        Number("smtp_running", "gauge", "SMTP connections at work", lambda: len(smtp.tasks)),
+        Number("smtp_refused", "counter", "SMTP connections too many", lambda: smtp.turned_away),
+        Number("smtp_messages", "counter", "Messages taken in by SMTP", lambda: smtp.messages),
+        Number("smtp_bytes", "counter", "Their bytes", lambda: smtp.bytes),
     )
 
 

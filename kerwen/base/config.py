@@ -30,7 +30,7 @@ PORTS: Final = {
 
 CHAT_KINDS: Final = frozenset({"http", "https", "federation"})
 MAIL_KINDS: Final = frozenset(PORTS) - CHAT_KINDS
-SERVED_KINDS: Final = CHAT_KINDS | {"imap", "imaps"}  # the others may be named already
+SERVED_KINDS: Final = frozenset(PORTS) - {"managesieve"}  # the others may be named already
 TLS_KINDS: Final = frozenset({"https", "federation", "submissions", "imaps"})
 
 DEV_DOMAIN: Final = "kerwen.test"

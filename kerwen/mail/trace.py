@@ -21,7 +21,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """How a message came to us."""
 
     helo: str
-    address: str  # of the peer, as text
+    address: str  # of the peer, as text; empty: nobody is to know
     name: str | None  # what its address resolves to and back (iprev); None if it does not
     by: str  # our host's name
     id: str  # ours for this message
@@ -35,9 +35,11 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 def received(arrival: Arrival) -> bytes:
     """The Received field that we add on top, folded, with its line end."""
-    address = f"[IPv6:{arrival.address}]" if ":" in arrival.address else f"[{arrival.address}]"
-    told = f"{arrival.name} {address}" if arrival.name else address
-    pieces = [f"Received: from {_fit(arrival.helo)} ({told})", f"by {arrival.by}"]
+    pieces = [f"Received: by {arrival.by}"]
+    if arrival.address:
+        address = f"[IPv6:{arrival.address}]" if ":" in arrival.address else f"[{arrival.address}]"
+        told = f"{arrival.name} {address}" if arrival.name else address
+        pieces = [f"Received: from {_fit(arrival.helo)} ({told})", f"by {arrival.by}"]
     pieces.append(f"with {protocol(arrival)}")
     if arrival.tls:
         pieces.append(f"({arrival.tls})")

@@ -40,7 +40,7 @@ async def test_sessions_of_one_account_share_the_open_vault(world: World) -> Non
 
 async def test_a_check_opens_nothing(world: World) -> None:
     account = await world.sign_in.check_password("ayna@kerwen.test", "secret-1")
-    assert account.localpart == "ayna"
+    assert account.account.localpart == "ayna"
     assert len(world.house.mail.vaults) == len(world.sign_in) == 0
     with pytest.raises(Refused) as refused:
         await world.sign_in.check_password("ayna@elsewhere.test", "secret-1")

@@ -6,6 +6,7 @@ import pytest
 
 from kerwen.accounts.store import accounts
 from kerwen.base.errors import Reason, Refused
+from kerwen.mail.actions.queue import Envelope
 from kerwen.mail.actions.recipients import Found
 from tests.mail_store.house import House, letter
 
@@ -92,10 +93,10 @@ async def test_receive_delivers_here_and_queues_for_elsewhere(house: House) -> N
         await mail.receive.recipient("office@kerwen.test", 100),
         await mail.receive.recipient("batyr@kerwen.test"),
     ]
-    raw = letter(1)
-    done = await mail.receive.run("who@remote.test", found, b"Received: a\r\n" + raw, trace=13)
+    raw, envelope = letter(1), Envelope("who@remote.test")
+    done = await mail.receive.run(envelope, found, b"Received: a\r\n" + raw, fields=13)
     assert [one.refused for one in done] == [None, None]
-    again = await mail.receive.run("who@remote.test", found, b"Received: b\r\n" + raw, trace=13)
+    again = await mail.receive.run(envelope, found, b"Received: b\r\n" + raw, fields=13)
     assert [one.twice for one in again] == [True, True], "the sender repeats all of it"
     assert len(await house.view(1)) == len(await house.view(2)) == 1
     leased = await mail.queue.lease()

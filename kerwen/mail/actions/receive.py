@@ -1,5 +1,5 @@
 """Takes a message in for the recipients of an envelope: accounts here, and addresses elsewhere to
-which aliases lead.
+which it was sent or to which aliases lead.
 """
 
 # RFC 5321 §3.9, §4.5.1
@@ -12,6 +12,7 @@ from typing import Final
 
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
+from kerwen.mail import trace
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.deliver import Deliver, Delivered, Recipient, Target
 from kerwen.mail.actions.queue import Addressee, Envelope, Queue
@@ -39,6 +40,10 @@ class Receive:
         self._queue = queue
         self._quota = quota
 
+    def is_local(self, address: str) -> bool:
+        """Whether an address is of our domain."""
+        return self._recipients.is_local(address)
+
     async def recipient(self, address: str, size: int = 0) -> Found:
         """Who gets the mail of an address, asked at RCPT; `size` as MAIL announced it.
 
@@ -59,34 +64,38 @@ class Receive:
 
     async def run(
         self,
-        sender: str,
+        envelope: Envelope,
         found: Sequence[Found],
         raw: bytes,
         *,
-        trace: int = 0,
+        fields: int = 0,
+        onward: bytes = b"",
+        addressees: Sequence[Addressee] = (),
         targets: Mapping[int, tuple[Target, ...]] | None = None,
         date_s: int | None = None,
     ) -> list[Delivered]:
         """Delivers to all accounts once each, and queues for elsewhere; durable on return.
 
-        `trace`: how many bytes of `raw` we put before it. Where it goes elsewhere too, the same
-        bytes of the same sender are delivered here once in a week: should the queue fail, the
-        sender repeats all of it. `targets`: where it goes in an account, if not to INBOX.
+        Here the message gets a Return-Path; what goes on elsewhere gets the fields `onward`, and
+        goes to `addressees` and to whom aliases name. `fields`: how many bytes of `raw` we put
+        before what came. Where a message goes elsewhere too, the same bytes of the same sender
+        are delivered here once in a week: should the queue fail, the sender repeats all of it.
+        `targets`: where it goes in an account, if not to INBOX.
         """
         accounts = dict.fromkeys(no for one in found for no, _ in one.accounts)
-        elsewhere = dict.fromkeys(address for one in found for address in one.elsewhere)
+        elsewhere = {one.address: one for one in addressees}
+        for address in (address for one in found for address in one.elsewhere):
+            elsewhere.setdefault(address, Addressee(address))
         key = None
         if elsewhere and accounts:
-            digest = hashlib.blake2b(sender.encode(errors="replace"), digest_size=16)
-            digest.update(memoryview(raw)[trace:])
+            digest = hashlib.blake2b(envelope.sender.encode(errors="replace"), digest_size=16)
+            digest.update(memoryview(raw)[fields:])
             key = digest.digest()
         told: list[Delivered] = []
         if accounts:
             to = [Recipient(no, (targets or {}).get(no, _INBOX)) for no in accounts]
-            made = await sealing.made(raw)
+            made = await sealing.made(trace.return_path(envelope.sender) + raw)
             told = await self._deliver.run(made, to, key=key, date_s=date_s)
         if elsewhere:
-            eight_bit = not raw.isascii()
-            addressees = [Addressee(address) for address in elsewhere]
-            await self._queue.enqueue(Envelope(sender, eight_bit=eight_bit), addressees, raw)
+            await self._queue.enqueue(envelope, list(elsewhere.values()), onward + raw)
         return told

@@ -55,6 +55,18 @@ class Recipients:
             raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such recipient here")
         return found
 
+    async def owns(self, account_no: int, localpart: str, address: str) -> bool:
+        """Whether an account may write as an address: its own (with any detail), or a name that
+        leads to it."""
+        local, at, _ = address.rpartition("@")
+        if not at or not self.is_local(address):
+            return False
+        if local.lower().partition(DETAIL)[0] == localpart:
+            return True
+        async with self._db.read() as snap:
+            found = await _Look(snap, self).name(local.lower())
+        return any(account_no == no for no, _ in found.accounts)
+
     async def add(self, local: str, target: str) -> None:
         """Lets a name lead to an account (`name`) or an address elsewhere; `*` gets the rest.
 

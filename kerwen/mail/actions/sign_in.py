@@ -12,6 +12,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from kerwen.accounts.address import localpart_named
 from kerwen.accounts.password import PasswordKeys
 from kerwen.accounts.store import accounts, tokens
@@ -76,6 +78,14 @@ class Tokens(Protocol):
 
     async def caller(self, token: str) -> TokenCaller:
         """`Refused(UNKNOWN_TOKEN)`, EXPIRED_TOKEN."""
+
+
+class Proved(msgspec.Struct, frozen=True):
+    """Who showed which secret."""
+
+    account: Account
+    secret: tuple[str, str]  # kind and reference
+    proof_hash: bytes  # of a password; a changed one has another
 
 
 class SignedIn:
@@ -143,10 +153,11 @@ class SignIn:
         account, secret, proof = await self._proof_of(name, password)
         return await self._enter(account, secret, proof)
 
-    async def check_password(self, name: str, password: str) -> Account:
+    async def check_password(self, name: str, password: str) -> Proved:
         """Who shows this password or app password; opens nothing (SMTP). `Refused`:
         WRONG_PASSWORD, ACCOUNT_LOCKED."""
-        return (await self._proof_of(name, password))[0]
+        account, secret, proof = await self._proof_of(name, password)
+        return Proved(account, (str(secret[0]), secret[1]), proof)
 
     async def _proof_of(self, name: str, password: str) -> tuple[Account, Secret, bytes]:
         localpart = self.localpart_of(name)
@@ -165,10 +176,20 @@ class SignIn:
         account, secret = await self._owner_of(name, token)
         return await self._enter(account, secret, b"")
 
-    async def check_token(self, name: str | None, token: str) -> Account:
+    async def check_token(self, name: str | None, token: str) -> Proved:
         """Whose access token this is; opens nothing (SMTP). `Refused`: UNKNOWN_TOKEN,
         EXPIRED_TOKEN, ACCOUNT_LOCKED."""
-        return (await self._owner_of(name, token))[0]
+        account, secret = await self._owner_of(name, token)
+        return Proved(account, (str(secret[0]), secret[1]), b"")
+
+    async def holds(self, proved: Proved, *, write: bool = False) -> bool:
+        """Whether what was shown still proves who shows it; `write`: and may do more than read."""
+        async with self._db.read() as snap:
+            good = await self._good(snap, proved.account.account_no)
+            account = await accounts.by_no(snap, proved.account.account_no)
+        if good is None or account is None or (write and account.suspended):
+            return False
+        return good(proved.secret, proved.proof_hash)
 
     async def _owner_of(self, name: str | None, token: str) -> tuple[Account, Secret]:
         caller = await self._access.caller(token)
@@ -241,15 +262,23 @@ class SignIn:
 
     async def _ended(self, snap: Snap, account_no: int) -> list[SignedIn]:
         sessions = list(self._sessions.get(account_no, ()))
+        good = await self._good(snap, account_no)
+        if good is None:
+            return sessions
+        return [one for one in sessions if not good(one.secret, one.proof_hash)]
+
+    async def _good(
+        self, snap: Snap, account_no: int
+    ) -> Callable[[tuple[str, str], bytes], bool] | None:
+        """What tells whether a secret is still one of an account's; None: nobody may come in."""
         account = await accounts.by_no(snap, account_no)
         if account is None or not account.active or account.locked:
-            return sessions
+            return None
         slots = set(await self._vaults.slots(snap, account_no))
         kept = await accounts.password(snap, account_no)
         proof = kept.proof_hash if kept is not None else b""
-        return [
-            signed
-            for signed in sessions
-            if signed.secret not in slots
-            or (signed.secret[0] == SlotKind.PASSWORD and signed.proof_hash != proof)
-        ]
+
+        def good(secret: tuple[str, str], proof_hash: bytes) -> bool:
+            return secret in slots and (secret[0] != SlotKind.PASSWORD or proof_hash == proof)
+
+        return good

@@ -1,0 +1,205 @@
+"""Takes in a message that another server brings: checks it, marks it, delivers it.
+
+When `run` returns, the message is on disk for everybody it was promised to.
+"""
+
+# RFC 5321 §3.9, §4.4; RFC 8601 §5
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from kerwen.base.clock import Clock, now_ms
+from kerwen.base.errors import Reason, Refused
+from kerwen.mail import arc, auth_results, fields, submission, trace
+from kerwen.mail.actions import check
+from kerwen.mail.actions.check import Check
+from kerwen.mail.actions.deliver import Target
+from kerwen.mail.actions.outcomes import Accepted, Outcomes, addressees
+from kerwen.mail.actions.queue import Envelope
+from kerwen.mail.actions.receive import Receive
+from kerwen.mail.actions.recipients import Found
+from kerwen.mail.dkim_keys import SigningKey
+from kerwen.mail.fields import Fields
+from kerwen.mail.junk import Seen, Verdict, judged
+from kerwen.mail.letter import Letter, Peer, Wishes
+from kerwen.mail.trace import Arrival
+
+JUNK: Final = (Target("Junk"),)
+_DROPPED: Final = frozenset({b"return-path"})
+_LOOKED_AT: Final = frozenset({b"received", b"delivered-to"})
+
+Taste = Callable[[Sequence[int], bytes], Awaitable[Mapping[int, bool]]]
+"""`(accounts, message)`: for accounts that have an opinion of their own, whether it is junk."""
+
+
+class Opinion(Protocol):
+    """Somebody else's judgement of a message (rspamd)."""
+
+    async def points(
+        self, peer: Peer, letter: Letter, recipients: Sequence[str], raw: bytes
+    ) -> float:
+        """Points towards junk. `Refused(MAIL_POLICY)`, `Unavailable(GREYLISTED)`."""
+
+
+class Greylist(Protocol):
+    """Asks strangers to come back."""
+
+    async def check(self, address: str, sender: str, recipient: str) -> None:
+        """`Unavailable(GREYLISTED)` at the first time."""
+
+
+class Arrive:
+    """What the door for strangers calls. `draw` gives random bytes."""
+
+    def __init__(
+        self,
+        host: str,
+        receive: Receive,
+        checks: Check,
+        outcomes: Outcomes,
+        draw: Callable[[int], bytes],
+        clock: Clock = now_ms,
+        sealers: frozenset[str] = frozenset(),
+    ) -> None:
+        self._host = host
+        self._receive = receive
+        self._check = checks
+        self._outcomes = outcomes
+        self._draw = draw
+        self._clock = clock
+        self._sealers = sealers
+        self.opinion: Opinion | None = None
+        self.taste: Taste | None = None
+        self.greylist: Greylist | None = None
+        self.sealing_key: Callable[[], SigningKey | None] = lambda: None
+        """The key with which we seal (ARC) what goes on elsewhere."""
+
+    async def recipient(
+        self, peer: Peer, letter: Letter, address: str, wishes: Wishes, size: int = 0
+    ) -> Accepted:
+        """Who gets the mail of an address; `Refused`: RELAY_REFUSED, UNKNOWN_RECIPIENT,
+        MAILBOX_FULL. `Unavailable`: GREYLISTED."""
+        if not self._receive.is_local(address):
+            raise Refused(Reason.RELAY_REFUSED, "We do not relay; log in on port 465 or 587")
+        found = await self._receive.recipient(address, size)
+        if self.greylist is not None:
+            await self.greylist.check(peer.address, letter.sender, address)
+        return Accepted(address, found, wishes)
+
+    async def run(
+        self, peer: Peer, letter: Letter, accepted: Sequence[Accepted], raw: bytes
+    ) -> str:
+        """Delivers, and gives our name for the message. `Refused`: MAIL_LOOP,
+        UNAUTHENTIC_MAIL, MAIL_POLICY, and what `Deliver` refuses for everybody."""
+        end = submission.header_end(raw)
+        header, body = raw[:end], memoryview(raw)[end:]
+        told = fields.read(fields.pick(header, _LOOKED_AT))
+        _check_loop(told, accepted)
+        seen = await self._check.run(peer, letter, header, raw[end:])
+        verdict = judged(seen, await self._opinion(peer, letter, accepted, raw), self._sealers)
+        if verdict is Verdict.REFUSE:
+            domain = seen.dmarc.domain if seen.dmarc is not None else "its author"
+            raise Refused(Reason.UNAUTHENTIC_MAIL, f"{domain} asks to refuse what it did not sign")
+        mark = self._draw(8).hex()
+        now = self._clock()
+        results = check.told(seen, peer, letter)
+        kept = auth_results.without_forged(_without(submission.ended(header), _DROPPED), self._host)
+        marks = check.field(self._host, results) + trace.received(
+            self._arrival(peer, letter, accepted, seen, mark, now)
+        )
+        whole = b"".join((marks, kept, body))
+        elsewhere = [one for one in accepted if one.found.elsewhere]
+        onward = _delivered_to(elsewhere)
+        if elsewhere:
+            onward = self._seal(marks + kept, raw[end:], seen, results, now) + onward
+        done = await self._receive.run(
+            Envelope(letter.sender, letter.envelope_id, letter.return_full, letter.utf8,
+                     eight_bit=not raw.isascii()),
+            [one.found for one in accepted],
+            whole,
+            fields=len(marks),
+            onward=onward,
+            addressees=addressees(accepted),
+            targets=await self._targets(accepted, verdict, whole),
+        )  # fmt: skip
+        await self._outcomes.report(letter, accepted, done, whole, trusted=seen.trusted)
+        return mark
+
+    async def _opinion(
+        self, peer: Peer, letter: Letter, accepted: Sequence[Accepted], raw: bytes
+    ) -> float:
+        if self.opinion is None:
+            return 0.0
+        return await self.opinion.points(peer, letter, [one.address for one in accepted], raw)
+
+    async def _targets(
+        self, accepted: Sequence[Accepted], verdict: Verdict, raw: bytes
+    ) -> dict[int, tuple[Target, ...]]:
+        """Whose Junk it goes to. What an owner has taught counts for more than the checks."""
+        accounts = [no for one in accepted for no, _ in one.found.accounts]
+        tastes: Mapping[int, bool] = {}
+        if self.taste is not None:
+            tastes = await self.taste(accounts, raw)
+        junk = verdict is Verdict.JUNK
+        return {no: JUNK for no in accounts if tastes.get(no, junk)}
+
+    def _arrival(
+        self,
+        peer: Peer,
+        letter: Letter,
+        accepted: Sequence[Accepted],
+        seen: Seen,
+        mark: str,
+        now: int,
+    ) -> Arrival:
+        return Arrival(
+            helo=peer.helo,
+            address=peer.address,
+            name=seen.iprev.name if seen.iprev is not None else None,
+            by=self._host,
+            id=mark,
+            at_ms=now,
+            extended=peer.extended,
+            tls=peer.tls,
+            utf8=letter.utf8,
+            recipient=accepted[0].address if len(accepted) == 1 else None,
+        )
+
+    def _seal(
+        self,
+        header: bytes,
+        body: bytes,
+        seen: Seen,
+        results: list[auth_results.Result],
+        now: int,
+    ) -> bytes:
+        key = self.sealing_key()
+        if key is None:
+            return b""
+        chain = seen.arc or arc.Arc(arc.Chain.NONE)
+        return arc.seal(header, body, chain, results, key, self._host, now // 1000)
+
+
+def _check_loop(told: Fields, accepted: Sequence[Accepted]) -> None:
+    if trace.is_looping(told) or any(
+        trace.is_looping(told, one.address) for one in accepted if one.found.elsewhere
+    ):
+        raise Refused(Reason.MAIL_LOOP, "This message goes in circles")
+
+
+def _delivered_to(elsewhere: Sequence[Accepted]) -> bytes:
+    """The aliases that pass it on, by which it is known should it come back."""
+    return b"".join(trace.delivered_to(one.address) for one in elsewhere)
+
+
+def _without(header: bytes, names: frozenset[bytes]) -> bytes:
+    if not any(field.name in names for field in fields.split(header)):
+        return header
+    return fields.pick(header, names, without=True)
+
+
+def elsewhere(address: str) -> Found:
+    """Somebody who has no mailbox here."""
+    return Found((), (address,))

@@ -1,0 +1,116 @@
+"""Tells a sender what became of recipients here: nobody who was promised a delivery loses it
+unheard, and whoever asked to be told of success is told.
+"""
+
+# RFC 3461 §6.2; RFC 5321 §6.1
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from kerwen.base.clock import Clock, now_ms
+from kerwen.base.errors import Reason, Refused
+from kerwen.mail.actions.deliver import Delivered
+from kerwen.mail.actions.queue import Addressee, Envelope, Tell, Told
+from kerwen.mail.actions.recipients import Found
+from kerwen.mail.dsn import Action, Outcome
+from kerwen.mail.letter import Letter, Wishes
+
+_SAYING: Final = {
+    Reason.MAILBOX_FULL: ("5.2.2", "The mailbox is full"),
+    Reason.VAULT_CLOSED: ("5.2.1", "The account cannot take mail"),
+}
+_EVERY: Final = frozenset({"FAILURE", "DELAY"})
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A recipient to whom we said yes."""
+
+    address: str
+    found: Found  # nobody, where it is an address elsewhere
+    wishes: Wishes
+
+
+class Outcomes:
+    """Makes reports of what `Receive` gave back. `draw` gives random bytes."""
+
+    def __init__(self, tell: Tell, draw: Callable[[int], bytes], clock: Clock = now_ms) -> None:
+        self._tell = tell
+        self._draw = draw
+        self._clock = clock
+
+    async def report(
+        self,
+        letter: Letter,
+        accepted: Sequence[Accepted],
+        told: Sequence[Delivered],
+        raw: bytes,
+        *,
+        trusted: bool,
+    ) -> None:
+        """Sends what is to be told. If nobody got it at all: `Refused` instead.
+
+        A sender that proved nothing (`trusted` false) hears of no failure: it is probably
+        somebody else's address.
+        """
+        refused = {one.account_no: one.refused for one in told if one.refused is not None}
+        if refused and len(refused) == len(told) and not any(a.found.elsewhere for a in accepted):
+            reason = next(iter(refused.values()))
+            raise Refused(reason, _SAYING.get(reason, ("", "It cannot be delivered"))[1])
+        now = self._clock()
+        outcomes = [
+            outcome
+            for one in accepted
+            if (outcome := _outcome(one, refused, now, trusted=trusted)) is not None
+        ]
+        if not outcomes or not letter.sender:
+            return
+        envelope = Envelope(
+            letter.sender, envelope_id=letter.envelope_id, return_full=letter.return_full
+        )
+        await self._tell(Told(self._draw(16), envelope, now, tuple(outcomes), raw))
+
+
+def _outcome(
+    one: Accepted, refused: dict[int, Reason], now: int, *, trusted: bool
+) -> Outcome | None:
+    notify = _EVERY if one.wishes.notify is None else one.wishes.notify
+    nos = [account_no for account_no, _ in one.found.accounts]
+    if not nos:
+        return None  # the queue tells
+    failed = [no for no in nos if no in refused]
+    if len(failed) == len(nos) and not one.found.elsewhere:
+        if "FAILURE" not in notify or not trusted:
+            return None
+        status, answer = _SAYING.get(refused[failed[0]], ("5.0.0", "It cannot be delivered"))
+        action = Action.FAILED
+    elif "SUCCESS" in notify:
+        status, answer = "2.1.5", ""
+        several = len(nos) > 1 or one.found.elsewhere
+        action = Action.EXPANDED if several else Action.DELIVERED
+    else:
+        return None
+    return Outcome(
+        recipient=one.address,
+        action=action,
+        status=status,
+        original=one.wishes.original,
+        answer=answer or None,
+        attempted_ms=now,
+    )
+
+
+def addressees(accepted: Iterable[Accepted]) -> list[Addressee]:
+    """Those of the recipients who are elsewhere themselves, with what their sender wished."""
+    return [
+        Addressee(
+            one.address,
+            _EVERY if one.wishes.notify is None else one.wishes.notify or frozenset({"NEVER"}),
+            one.wishes.original,
+        )
+        for one in accepted
+        if not one.found.accounts and one.found.elsewhere == (one.address,)
+    ]

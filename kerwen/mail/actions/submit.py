@@ -1,0 +1,125 @@
+"""Takes over a message that one of us sends: completes it, signs it, and sends it on its way.
+
+Recipients here have it when `run` returns; for those elsewhere it is in the queue, on disk.
+"""
+
+# RFC 6409; RFC 6376; RFC 5321 §3.9
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from kerwen.base import limits
+from kerwen.base.clock import Clock, now_ms
+from kerwen.base.errors import Reason, Refused
+from kerwen.mail import auth_results, dkim, submission, trace
+from kerwen.mail.actions.arrive import elsewhere
+from kerwen.mail.actions.outcomes import Accepted, Outcomes, addressees
+from kerwen.mail.actions.prove_sender import Sender
+from kerwen.mail.actions.queue import Envelope
+from kerwen.mail.actions.receive import Receive
+from kerwen.mail.actions.recipients import Recipients
+from kerwen.mail.auth_results import Result
+from kerwen.mail.dkim_keys import SigningKey
+from kerwen.mail.letter import Letter, Peer, Wishes
+from kerwen.mail.trace import Arrival
+
+OFF_LOOP: Final = 256 * limits.KIB  # a longer message is signed on a thread
+
+
+class Submit:
+    """What the door for our own people calls. `keys` gives the keys that sign now."""
+
+    def __init__(
+        self,
+        host: str,
+        recipients: Recipients,
+        receive: Receive,
+        outcomes: Outcomes,
+        keys: Callable[[], Sequence[SigningKey]],
+        draw: Callable[[int], bytes],
+        clock: Clock = now_ms,
+    ) -> None:
+        self._host = host
+        self._recipients = recipients
+        self._receive = receive
+        self._outcomes = outcomes
+        self._keys = keys
+        self._draw = draw
+        self._clock = clock
+
+    async def check_sender(self, sender: Sender, address: str) -> None:
+        """`Refused(SENDER_NOT_YOURS)` where an address is not the account's own, nor an alias of
+        it. Nobody's address (`<>`) is everybody's."""
+        if address and not await self._recipients.owns(
+            sender.account_no, sender.localpart, address
+        ):
+            raise Refused(Reason.SENDER_NOT_YOURS, f"{address} is not an address of yours")
+
+    async def recipient(self, address: str, wishes: Wishes, size: int = 0) -> Accepted:
+        """Somebody here or elsewhere. `Refused`: UNKNOWN_RECIPIENT, MAILBOX_FULL."""
+        if not self._recipients.is_local(address):
+            return Accepted(address, elsewhere(address), wishes)
+        return Accepted(address, await self._receive.recipient(address, size), wishes)
+
+    async def run(
+        self,
+        sender: Sender,
+        peer: Peer,
+        letter: Letter,
+        accepted: Sequence[Accepted],
+        raw: bytes,
+    ) -> str:
+        """Delivers and queues, and gives our name for the message. `Refused`:
+        MALFORMED_MESSAGE, SENDER_NOT_YOURS, and what `Deliver` refuses for everybody."""
+        end = submission.header_end(raw)
+        header, now, mark = raw[:end], self._clock(), self._draw(8).hex()
+        if not submission.has_one_author_field(header):
+            raise Refused(Reason.MALFORMED_MESSAGE, "A message has one From field")
+        for author in submission.authors(header):
+            await self.check_sender(sender, author)
+        added, kept = submission.completed(submission.ended(header), f"{mark}@{self._host}", now)
+        body = raw[end:]
+        signed = await self._signed(added + kept, body, now)
+        marks = self._marks(peer, letter, accepted, mark, now)
+        told = await self._receive.run(
+            Envelope(letter.sender, letter.envelope_id, letter.return_full, letter.utf8,
+                     eight_bit=not raw.isascii(), account_no=sender.account_no),
+            [one.found for one in accepted],
+            whole := b"".join((marks, signed, added, kept, body)),
+            # without a Message-ID of its own the same text may be meant twice
+            fields=0 if added else len(marks) + len(signed),
+            addressees=addressees(accepted),
+        )  # fmt: skip
+        await self._outcomes.report(letter, accepted, told, whole, trusted=True)
+        return mark
+
+    async def _signed(self, header: bytes, body: bytes, now: int) -> bytes:
+        keys = self._keys()
+        if not keys:
+            return b""
+        if len(body) > OFF_LOOP:
+            return await asyncio.to_thread(dkim.sign, header, body, keys, now // 1000)
+        return dkim.sign(header, body, keys, now // 1000)
+
+    def _marks(
+        self, peer: Peer, letter: Letter, accepted: Sequence[Accepted], mark: str, now: int
+    ) -> bytes:
+        """Our fields. Where somebody writes from is nobody's business: no address is told."""
+        proved = Result("auth", "pass")
+        arrival = Arrival(
+            helo="",
+            address="",
+            name=None,
+            by=self._host,
+            id=mark,
+            at_ms=now,
+            extended=peer.extended,
+            tls=peer.tls,
+            logged_in=True,
+            utf8=letter.utf8,
+            recipient=accepted[0].address if len(accepted) == 1 else None,
+        )
+        return auth_results.build(self._host, [proved]) + trace.received(arrival)

@@ -1,0 +1,167 @@
+"""All SMTP connections of the process: how many, for how long, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+import time
+from collections import Counter
+from typing import Final
+
+from kerwen.base import limits
+from kerwen.smtp import replies
+from kerwen.smtp.connection import SmtpConnection
+from kerwen.smtp.deeds import Deeds
+from kerwen.smtp.protocol import Offer
+from kerwen.smtp.rates import network
+from kerwen.smtp.replies import Reply
+
+SWEEP_S: Final = 10.0
+
+
+class SmtpServer:
+    """The doors 25 (`smtp`), 587 (`submission`) and 465 (`submissions`).
+
+    `plain`: whether passwords are taken without TLS from this machine itself. `limited`: whether
+    one address may hold only so many connections, and waits after a failed log-in.
+    """
+
+    def __init__(
+        self,
+        deeds: Deeds,
+        host: str,
+        *,
+        plain: bool = False,
+        limited: bool = True,
+        connections_max: int = limits.SMTP_CONNECTIONS_MAX,
+        memory_max: int = limits.SMTP_IN_MEMORY_MAX,
+    ) -> None:
+        self.deeds = deeds
+        self.tls: ssl.SSLContext | None = None
+        self.slow_failures = limited
+        self.connections: set[SmtpConnection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.now = time.monotonic()
+        self.stopping = False
+        self.messages = 0
+        self.bytes = 0
+        self.turned_away = 0
+        self._host = host
+        self._plain = plain
+        self._limited = limited
+        self._most = connections_max
+        self._room = memory_max
+        self._neighbours: Counter[str] = Counter()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._offers: dict[tuple[bool, bool], Offer] = {}
+
+    def take_tls(self, context: ssl.SSLContext | None) -> None:
+        """What STARTTLS is served with."""
+        self.tls = context
+        self._offers.clear()
+
+    # --- connections
+
+    def smtp(self) -> SmtpConnection:
+        """A protocol for a stranger's connection."""
+        return SmtpConnection(self, own=False, secure=False)
+
+    def submission(self) -> SmtpConnection:
+        """A protocol for one of ours, who starts TLS."""
+        return SmtpConnection(self, own=True, secure=False)
+
+    def submissions(self) -> SmtpConnection:
+        """A protocol for one of ours under TLS."""
+        return SmtpConnection(self, own=True, secure=True)
+
+    def offer(self, *, own: bool, address: str) -> Offer:
+        """What a connection from there may do."""
+        trusting = own and self._plain and _is_loopback(address)
+        found = self._offers.get((own, trusting))
+        if found is None:
+            found = Offer(
+                host=self._host,
+                tls=self.tls is not None,
+                tls_required=own and not trusting,
+                login=own,
+                login_required=own,
+            )
+            self._offers[own, trusting] = found
+        return found
+
+    def admit(self, connection: SmtpConnection) -> Reply | None:
+        """Takes a connection in, or says why not."""
+        if self.stopping:
+            return replies.STOPPING
+        who = network(connection.address)
+        if len(self.connections) >= self._most or (
+            self._limited and self._neighbours[who] >= limits.SMTP_CONNECTIONS_PER_ADDRESS
+        ):
+            self.turned_away += 1
+            return replies.TOO_BUSY
+        self.connections.add(connection)
+        self._neighbours[who] += 1
+        if self._sweep is None:
+            self._look()
+        return None
+
+    def dismiss(self, connection: SmtpConnection) -> None:
+        """A connection is gone."""
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        who = network(connection.address)
+        self._neighbours[who] -= 1
+        if self._neighbours[who] <= 0:
+            del self._neighbours[who]
+
+    def count(self, size: int) -> None:
+        """A message was taken in."""
+        self.messages += 1
+        self.bytes += size
+
+    # --- room for messages that come: they are held in memory only, so that none lies readable
+
+    def take_room(self, size: int) -> bool:
+        """Room for so many bytes; false if there is none."""
+        if size > self._room:
+            return False
+        self._room -= size
+        return True
+
+    def give_room(self, size: int) -> None:
+        """Gives room back."""
+        self._room += size
+
+    # --- time
+
+    def _look(self) -> None:
+        self.now = time.monotonic()
+        for connection in tuple(self.connections):
+            connection.check_time(self.now)
+        if not self.stopping:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._look)
+
+    async def stop(self, patience_s: float) -> None:
+        """Lets running commands end for `patience_s`, then cuts what is left."""
+        self.stopping = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection in tuple(self.connections):
+            connection.stop()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=patience_s)
+        for connection in tuple(self.connections):
+            connection.cut()
+        for task in tuple(self.tasks):
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=1)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
