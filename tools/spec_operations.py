@@ -1,9 +1,11 @@
-"""Writes what the tests compare our API with: `tests/api/operations.json` and `schemas.json`.
+"""Writes what the tests compare our API with, and ask it with: `tests/api/operations.json`,
+`schemas.json` (answers) and `requests.json`.
 
     python tools/spec_operations.py SPEC
 
 `SPEC` is the `data` folder of a checkout of the Matrix specification (Apache-2.0). Facts only are
-kept: methods, paths, operation ids, and the shapes of answers without their prose and examples.
+kept: methods, paths, operation ids, and the shapes of requests and answers without their prose and
+examples.
 """
 
 from __future__ import annotations
@@ -100,10 +102,48 @@ def _answers(said: dict[str, Any], file: Path, shapes: Shapes) -> dict[str, Any]
     return found
 
 
+def read_requests(spec: Path) -> dict[str, Any]:
+    """Operation id → the schemas of its query parameters and of its body (null: it is no JSON)."""
+    shapes, found = Shapes(spec), {}
+    for file in sorted((spec / "api" / "client-server").glob("*.yaml")):
+        api = yaml.safe_load(file.read_text("utf-8"))
+        for methods in api["paths"].values():
+            for method in _METHODS:
+                if said := methods.get(method):
+                    params = methods.get("parameters", []) + said.get("parameters", [])
+                    found[said["operationId"]] = {
+                        "query": {
+                            p["name"]: shapes.shape(p["schema"], file)
+                            for p in (_pointed(p, api) for p in params)
+                            if p["in"] == "query"
+                        },
+                        "body": _body(said, file, shapes),
+                    }
+    return {"requests": found, "$defs": shapes.defs}
+
+
+def _pointed(node: dict[str, Any], api: dict[str, Any]) -> Any:
+    """What stands under `components` of the same file."""
+    found: Any = node
+    if "$ref" in node:
+        found = api
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+    return found
+
+
+def _body(said: dict[str, Any], file: Path, shapes: Shapes) -> Any:
+    content = said.get("requestBody", {}).get("content", {}).get("application/json")
+    return shapes.shape(content["schema"], file) if content else None
+
+
 def main() -> None:
-    """Writes both files."""
-    operations, schemas = read(Path(sys.argv[1]).resolve())
+    """Writes the files."""
+    spec = Path(sys.argv[1]).resolve()
+    operations, schemas = read(spec)
     folder = _ROOT / "tests" / "api"
+    asked = json.dumps(read_requests(spec), sort_keys=True, separators=(",", ":"))
+    (folder / "requests.json").write_text(asked + "\n")
     lines = ",\n".join(json.dumps(o) for o in operations)
     (folder / "operations.json").write_text(f"[\n{lines}\n]\n")
     text = json.dumps(schemas, sort_keys=True, separators=(",", ":"))
