@@ -9,9 +9,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+from kerwen.accounts.password import PasswordKeys
+
 PASSWORD = "m.login.password"
 DUMMY = "m.login.dummy"
 REGISTRATION_TOKEN = "m.login.registration_token"
+SECOND_FACTOR = "org.kerwen.second_factor"
+"""Comes after the password of an account that has a second factor (docs/second_factor.md)."""
 
 SESSIONS_MAX = 20_000
 SESSION_LIFE_MS = 15 * 60_000
@@ -31,10 +35,6 @@ class Deed:
         """Whether some flow has the stage."""
         return any(stage in flow for flow in self.flows)
 
-    def proved_by(self, completed: set[str]) -> bool:
-        """Whether all stages of some flow are completed."""
-        return any(completed.issuperset(flow) for flow in self.flows)
-
 
 OPEN_REGISTRATION = Deed("register", ((DUMMY,),))
 TOKEN_REGISTRATION = Deed("register", ((REGISTRATION_TOKEN,),))
@@ -48,7 +48,11 @@ def owner_deed(name: str) -> Deed:
 
 @dataclass(slots=True)
 class UiSession:
-    """How far a client has come. `facts` holds what a stage learnt, for the deed itself."""
+    """How far a client has come. `facts` holds what a stage learnt, for the deed itself.
+
+    `second`: the account has a second factor. Then, once the password was right, `proved_no` is
+    the account, `keys` are the password's, and `asks` says what may be shown.
+    """
 
     session_id: str
     deed: Deed
@@ -56,13 +60,32 @@ class UiSession:
     expires_ms: int
     completed: set[str] = field(default_factory=set)
     facts: dict[str, str] = field(default_factory=dict)
+    second: bool = False
+    proved_no: int = 0
+    keys: PasswordKeys | None = None
+    passkey_challenge: bytes = b""
+    asks: dict[str, Any] | None = None
+
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        """The flows that prove the deed, for this account."""
+        if not self.second:
+            return self.deed.flows
+        return tuple(
+            (*flow, SECOND_FACTOR) if PASSWORD in flow else flow for flow in self.deed.flows
+        )
+
+    @property
+    def proved(self) -> bool:
+        """Whether all stages of some flow are completed."""
+        return any(self.completed.issuperset(flow) for flow in self.flows)
 
     def challenge(self, errcode: str = "", error: str = "") -> dict[str, Any]:
         """The body of the 401 answer."""
         body: dict[str, Any] = {
             "session": self.session_id,
-            "flows": [{"stages": list(flow)} for flow in self.deed.flows],
-            "params": {},
+            "flows": [{"stages": list(flow)} for flow in self.flows],
+            "params": {} if self.asks is None else {SECOND_FACTOR: self.asks},
         }
         if self.completed:
             body["completed"] = sorted(self.completed)
@@ -94,12 +117,17 @@ class UiSessions:
 
     def find(self, session_id: str, deed: Deed, account_no: int, now_ms: int) -> UiSession | None:
         """The session, if it lives and was begun for the same deed by the same account."""
-        session = self._open.get(session_id)
-        if session is None or session.expires_ms <= now_ms:
+        session = self.by_id(session_id, now_ms)
+        if session is None:
             return None
         if session.deed != deed or session.account_no != account_no:
             return None
         return session
+
+    def by_id(self, session_id: str, now_ms: int) -> UiSession | None:
+        """A session that lives, for a page that knows its id alone."""
+        session = self._open.get(session_id)
+        return session if session is not None and session.expires_ms > now_ms else None
 
     def end(self, session_id: str) -> None:
         """The deed is done: its proof is used up."""

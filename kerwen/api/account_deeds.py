@@ -83,8 +83,9 @@ class AccountDeeds:
         return {"used_bytes": usage.bytes, "files": usage.files, "quota_bytes": usage.quota}
 
     async def app_password(self, name: str, label: str, password: str) -> str:
-        """`kerwen account app-password NAME LABEL`: with the account's own password only."""
-        account, keys = await self._prove.password(name, password)
+        """`kerwen account app-password NAME LABEL`: with the account's own password only, and
+        with a space and the code behind it where there is a second factor."""
+        account, keys = await self._prove.password_and_code(name, password)
         _, text = await self._app_passwords.make(account.account_no, label, keys.slot)
         return text
 

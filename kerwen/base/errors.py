@@ -31,6 +31,8 @@ class Reason(enum.Enum):
     UNKNOWN_DEVICE = "unknown_device"  # an application service names one that its user has not
     FORBIDDEN = "forbidden"
     WRONG_PASSWORD = "wrong_password"
+    SECOND_FACTOR_NEEDED = "second_factor_needed"  # the password is right, and not enough
+    WRONG_CODE = "wrong_code"  # of a second factor
     LIMIT_EXCEEDED = "limit_exceeded"
     ACCOUNT_LOCKED = "account_locked"
     ACCOUNT_SUSPENDED = "account_suspended"

@@ -96,6 +96,8 @@ CODES: Final[dict[Reason, tuple[int, str]]] = {
     R.EXPIRED_TOKEN: (535, "5.7.8"),
     R.FORBIDDEN: (550, "5.7.1"),
     R.WRONG_PASSWORD: (535, "5.7.8"),
+    R.SECOND_FACTOR_NEEDED: (534, "5.7.9"),  # RFC 4954 §6: a stronger mechanism is needed
+    R.WRONG_CODE: (535, "5.7.8"),
     R.LIMIT_EXCEEDED: (451, "4.7.1"),
     R.ACCOUNT_LOCKED: (535, "5.7.1"),
     R.ACCOUNT_SUSPENDED: (550, "5.7.1"),

@@ -33,7 +33,7 @@ from kerwen.accounts.tokens import (
     token_hash,
     token_text,
 )
-from kerwen.accounts.uia import Deed, UiSessions
+from kerwen.accounts.uia import PASSWORD, SECOND_FACTOR, Deed, UiSession, UiSessions
 from kerwen.base.errors import Reason, Refused
 
 # --- addresses ----------------------------------------------------------------------------
@@ -216,7 +216,20 @@ TWO_FLOWS = Deed("deed", (("a", "b"), ("c",)))
     ],
 )
 def test_flows(completed: set[str], proved: bool) -> None:
-    assert TWO_FLOWS.proved_by(completed) is proved
+    assert UiSession("s", TWO_FLOWS, 7, 1000, completed).proved is proved
+
+
+def test_a_second_factor_comes_after_the_password() -> None:
+    session = UiSession("s", Deed("deed", ((PASSWORD,), ("c",))), 7, 1000, {PASSWORD})
+    assert session.proved
+    session.second = True
+    assert not session.proved
+    assert session.challenge()["flows"] == [
+        {"stages": [PASSWORD, SECOND_FACTOR]},
+        {"stages": ["c"]},
+    ]
+    session.completed.add(SECOND_FACTOR)
+    assert session.proved
 
 
 def test_a_session_is_for_one_deed_of_one_account() -> None:

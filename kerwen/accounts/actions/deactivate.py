@@ -8,7 +8,7 @@ from kerwen.accounts.actions.drop_secrets import drop_secrets
 from kerwen.accounts.actions.remove_devices import RemoveDevices
 from kerwen.accounts.actions.vaults import Vaults
 from kerwen.accounts.address import user_id_of
-from kerwen.accounts.store import accounts, devices, invitations
+from kerwen.accounts.store import accounts, devices, factors, invitations
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
 from kerwen.storage.database import Database, Kind, Tx
@@ -49,6 +49,7 @@ class Deactivate:
             await accounts.close(tx, account_no, self._clock(), erase)
             await accounts.drop_password(tx, account_no)
             await invitations.end_reset(tx, account_no)
+            await factors.drop_all(tx, account_no)
             await drop_secrets(self._vaults, tx, account_no)
             nos = [device.device_no for device in await devices.of(tx, account_no)]
             await self._remove.run(tx, account_no, nos)

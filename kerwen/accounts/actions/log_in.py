@@ -72,12 +72,12 @@ class LogIn:
     async def by_password(
         self, localpart: str | None, password: str, device: DeviceWanted
     ) -> Session:
-        """`localpart` None: nobody of ours; `Refused(WRONG_PASSWORD)`, `ACCOUNT_LOCKED`."""
+        """`localpart` None: nobody of ours; `Refused`: as `Prove.password_and_code`."""
         check_device_id(device.device_id)
         entry = await self._apps.check(localpart, password) if localpart is not None else None
         if entry is not None:
             return await self._open(entry.account, entry.secret, device)
-        account, keys = await self._prove.password(localpart, password)
+        account, keys = await self._prove.password_and_code(localpart, password)
         return await self._open(account, password_slot(keys.slot), device)
 
     async def by_service(self, account: Account, device: DeviceWanted) -> Session:

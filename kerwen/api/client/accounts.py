@@ -9,7 +9,9 @@ from typing import Any
 from kerwen.accounts.actions.app_passwords import AppPasswords
 from kerwen.accounts.actions.authenticate import Authenticate
 from kerwen.accounts.actions.change_password import ChangePassword
+from kerwen.accounts.actions.check_factor import CheckFactor
 from kerwen.accounts.actions.deactivate import AfterDeactivated, Deactivate, OnDeactivated
+from kerwen.accounts.actions.factors import Factors
 from kerwen.accounts.actions.invite import Invite
 from kerwen.accounts.actions.log_in import LogIn
 from kerwen.accounts.actions.log_out import LogOut
@@ -20,10 +22,12 @@ from kerwen.accounts.actions.prove import Prove
 from kerwen.accounts.actions.refresh import Refresh
 from kerwen.accounts.actions.register import OnRegistered, Register
 from kerwen.accounts.actions.remove_devices import OnDevice, RemoveDevices
+from kerwen.accounts.actions.reset_factors import ResetFactors
 from kerwen.accounts.actions.reset_password import WAIT_MS, OnReset, ResetPassword
 from kerwen.accounts.actions.stretch import Stretcher
 from kerwen.accounts.actions.sweep import Sweep
 from kerwen.accounts.actions.vaults import Vaults
+from kerwen.accounts.passkey import party_of
 from kerwen.accounts.password import Argon2
 from kerwen.api.client.account import AccountApi
 from kerwen.api.client.admin import AdminApi
@@ -31,6 +35,7 @@ from kerwen.api.client.devices import DevicesApi
 from kerwen.api.client.household import HouseholdApi
 from kerwen.api.client.login import LoginApi
 from kerwen.api.client.register import RegisterApi
+from kerwen.api.client.second_factor import SecondFactorApi
 from kerwen.api.client.sessions import ServiceAccounts
 from kerwen.api.client.versions import VersionsApi
 from kerwen.api.client.wellknown import WellKnown, WellKnownApi
@@ -101,7 +106,11 @@ class Accounts:
         self.sessions = OpenSession(
             db, self.remove_devices, settings.lives, hooks.device_id_taken, clock
         )
-        self.prove = Prove(db, domain, self.stretcher, clock=clock)
+        party = party_of(settings.well_known.base_url, domain)
+        self.factors = Factors(db, domain, vaults, party, clock)
+        self.reset_factors = ResetFactors(db, vaults, settings.reset_wait_ms, hooks.on_reset, clock)
+        second = CheckFactor(db, vaults, party, clock)
+        self.prove = Prove(db, domain, self.stretcher, second, clock=clock)
         self.authenticate = Authenticate(db, feed, domain, vaults, Caller, clock)
         self.register = Register(
             db,
@@ -165,6 +174,7 @@ class Accounts:
                 self.app_passwords, self.reset_password, self.invite, self.moderate, prove
             ),
         ]
+        areas.append(SecondFactorApi(self.factors, self.reset_factors, self.moderate, prove))
         return [route for area in areas for route in area.routes()]
 
     def _by_service(self) -> ServiceAccounts | None:
@@ -174,6 +184,7 @@ class Accounts:
         """What a timer does every few minutes: last-seen times, ended tokens, due resets."""
         await self.authenticate.store_seen()
         await self.reset_password.take_effect()
+        await self.reset_factors.take_effect()
         while await self.sweep.run() >= 500:
             pass
 

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 FAILURES_MAX: Final = 3
 FAILED_S: Final = 1.0  # how long a failed log-in waits for its answer
-_FAILED: Final = frozenset({Reason.WRONG_PASSWORD, Reason.UNKNOWN_TOKEN, Reason.EXPIRED_TOKEN})
+_FAILED: Final = frozenset(
+    {
+        Reason.WRONG_PASSWORD,
+        Reason.SECOND_FACTOR_NEEDED,
+        Reason.UNKNOWN_TOKEN,
+        Reason.EXPIRED_TOKEN,
+    }
+)
 _NO_BASE64: Final = Ending("This is no base64", status="BAD")
 
 

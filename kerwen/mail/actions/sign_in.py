@@ -16,7 +16,7 @@ import msgspec
 
 from kerwen.accounts.address import localpart_named
 from kerwen.accounts.password import PasswordKeys
-from kerwen.accounts.store import accounts, tokens
+from kerwen.accounts.store import accounts, factors, tokens
 from kerwen.accounts.store.accounts import Account
 from kerwen.accounts.tokens import slot_key
 from kerwen.base import limits
@@ -35,7 +35,7 @@ class ProvePassword(Protocol):
     """The check of an account's password."""
 
     async def password(self, localpart: str | None, password: str) -> tuple[Account, PasswordKeys]:
-        """`Refused(WRONG_PASSWORD)`, ACCOUNT_LOCKED."""
+        """`Refused(WRONG_PASSWORD)`, SECOND_FACTOR_NEEDED, ACCOUNT_LOCKED."""
 
 
 class AppEntry(Protocol):
@@ -149,13 +149,14 @@ class SignIn:
 
     async def by_password(self, name: str, password: str) -> SignedIn:
         """By name or address, and password or app password. `Refused`: WRONG_PASSWORD,
-        ACCOUNT_LOCKED, LIMIT_EXCEEDED (too many sessions), VAULT_CLOSED."""
+        SECOND_FACTOR_NEEDED (an app password is), ACCOUNT_LOCKED, LIMIT_EXCEEDED (too many
+        sessions), VAULT_CLOSED."""
         account, secret, proof = await self._proof_of(name, password)
         return await self._enter(account, secret, proof)
 
     async def check_password(self, name: str, password: str) -> Proved:
         """Who shows this password or app password; opens nothing (SMTP). `Refused`:
-        WRONG_PASSWORD, ACCOUNT_LOCKED."""
+        WRONG_PASSWORD, SECOND_FACTOR_NEEDED, ACCOUNT_LOCKED."""
         account, secret, proof = await self._proof_of(name, password)
         return Proved(account, (str(secret[0]), secret[1]), proof)
 
@@ -251,7 +252,7 @@ class SignIn:
 
     async def check_doubted(self) -> None:
         """Ends the sessions whose account was locked or closed, or whose password, app password
-        or token is no longer one."""
+        or token is no longer one, or no longer enough."""
         while self._doubted:
             account_no = self._doubted.pop()
             async with self._db.read() as snap:
@@ -277,8 +278,11 @@ class SignIn:
         slots = set(await self._vaults.slots(snap, account_no))
         kept = await accounts.password(snap, account_no)
         proof = kept.proof_hash if kept is not None else b""
+        more = await factors.stands(snap, account_no)  # the password alone is not enough
 
         def good(secret: tuple[str, str], proof_hash: bytes) -> bool:
-            return secret in slots and (secret[0] != SlotKind.PASSWORD or proof_hash == proof)
+            if secret[0] == SlotKind.PASSWORD and (more or proof_hash != proof):
+                return False
+            return secret in slots
 
         return good
