@@ -191,6 +191,11 @@ class Required(msgspec.Struct, frozen=True):
             return True
         return state_key == me and ((event_type, ME) in self.exact or ME in self.keys)
 
+    @property
+    def wants_me(self) -> bool:
+        """Whether the reader's own member event is wanted as such."""
+        return (MEMBER, ME) in self.exact or ME in self.keys
+
     def members(self, me: str) -> set[str]:
         """The users whose member events are wanted by name."""
         named = {key for event_type, key in self.exact if event_type == MEMBER}
@@ -199,6 +204,12 @@ class Required(msgspec.Struct, frozen=True):
             named.discard(ME)
             named.add(me)
         return named
+
+    @property
+    def personal(self) -> bool:
+        """Whether two people in a room may be shown different state, member events aside."""
+        named = any(key == ME and event_type != MEMBER for event_type, key in self.exact)
+        return named or ME in self.keys
 
     @property
     def by_name(self) -> bool:

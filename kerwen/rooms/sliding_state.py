@@ -7,7 +7,8 @@ state with the same `pos` always gives the same answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -202,14 +203,14 @@ class SentMembers:
     def __len__(self) -> int:
         return len(self._known) // _KEY_BYTES
 
-    def key(self, room_no: int, user_id: str) -> bytes:
-        """What stands for a member of a room."""
-        made = hash((room_no, self._epochs.get(room_no, 0), user_id))
-        return made.to_bytes(_KEY_BYTES, "little", signed=True)
+    def keys(self, room_no: int, user_ids: Iterable[str]) -> bytes:
+        """What stands for members of a room."""
+        epoch = self._epochs.get(room_no, 0)
+        return array("q", [hash((room_no, epoch, user_id)) for user_id in user_ids]).tobytes()
 
     def has(self, room_no: int, user_id: str) -> bool:
         """Whether the client has a member."""
-        return bool(self._known) and self.key(room_no, user_id) in self._known
+        return bool(self._known) and self.keys(room_no, (user_id,)) in self._known
 
     def forget(self, room_no: int) -> None:
         """The client has no member of a room any more."""

@@ -477,20 +477,20 @@ def test_a_state_is_read_as_it_was_kept(rooms: Any, pos: int) -> None:
 def test_members_count_once_the_client_came_back() -> None:
     sent = SentMembers()
     at = [Pos(generation, FeedToken(pos)) for generation, pos in ((1, 5), (1, 6), (2, 6), (3, 6))]
-    sent.told(at[0], sent.key(7, ME))
+    sent.told(at[0], sent.keys(7, [ME]))
     assert not sent.has(7, ME)
     sent.came_back(at[1])
     assert sent.has(7, ME)
     assert not sent.has(7, OTHER)
     assert not sent.has(8, ME)
 
-    sent.told(at[2], sent.key(7, OTHER))
+    sent.told(at[2], sent.keys(7, [OTHER]))
     sent.came_back(at[1])  # the answer got lost: the old position again
     sent.came_back(at[3])
     assert not sent.has(7, OTHER)
 
     sent.forget(7)
     assert not sent.has(7, ME)
-    sent.told(at[3], sent.key(7, ME))
+    sent.told(at[3], sent.keys(7, [ME]))
     sent.came_back(at[3])
     assert sent.has(7, ME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from itertools import islice
 
 from kerwen.rooms.store.events import Stored
 from kerwen.storage.database import Change, Kind
@@ -98,7 +99,16 @@ class Recent:
             return [newest]
         if ring.events[0].seq > seq + 1:
             return None
-        return [e for e in ring.events if e.seq > seq and e.pos <= upto]
+        # one place after the other: so many stand behind it
+        found = [e for e in islice(reversed(ring.events), newest.seq - seq) if e.pos <= upto]
+        found.reverse()
+        return found
+
+    def held(self, room_no: int) -> Sequence[Stored]:
+        """The newest events of a room that memory holds, oldest first; the last one is the
+        room's newest that this process was told of."""
+        ring = self._rings.get(room_no)
+        return ring.events if ring is not None else ()
 
     def rendering(self, room_no: int, first: int, last: int) -> bytes | None:
         """The shared rendering of a room's events first to last, if it was just made."""

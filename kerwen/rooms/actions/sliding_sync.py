@@ -217,10 +217,11 @@ class SlidingSync:
     ) -> bytes:
         generation = pos.generation if pos is not None else 0
         following = FeedToken(upto, 0, self._typing.origin, soft)
-        rooms, more, lists = b"", list[bytes](), conn.lists
+        rooms, more, lists = list[bytes](), list[bytes](), conn.lists
         if look is not None:
             following, lists, more = look.following, look.lists, look.extensions
-            rooms = b",".join(orjson.dumps(no) + b":" + body for no, body in look.rooms)
+            for room_id, body in look.rooms:
+                rooms += (orjson.dumps(room_id), b":", body, b",")
             if look.next.changed or pos is None:
                 kept = await self.connections.keep(conn, generation, base, look.next.made(), turn)
                 if kept is None:
@@ -229,12 +230,12 @@ class SlidingSync:
             _note_calm(conn, generation, asked, look)
             conn.sent.told(Pos(generation, following), look.members)
         more = await self._with_counts(asked, more)
-        parts = [b'"pos":"%b"' % str(Pos(generation, following)).encode()]
+        parts = [b'{"pos":"%b",' % str(Pos(generation, following)).encode()]
         if asked.wish.txn_id is not None:
-            parts.append(b'"txn_id":' + orjson.dumps(asked.wish.txn_id))
-        parts.append(b'"lists":{%b},"rooms":{%b}' % (lists, rooms))
-        parts.append(b'"extensions":{%b}' % b",".join(more))
-        return b"{%b}" % b",".join(parts)
+            parts.append(b'"txn_id":%b,' % orjson.dumps(asked.wish.txn_id))
+        parts += (b'"lists":{%b},"rooms":{' % lists, *rooms[:-1])
+        parts.append(b'},"extensions":{%b}}' % b",".join(more))
+        return b"".join(parts)  # once: an answer may be large
 
     async def _with_counts(self, asked: Asked, found: list[bytes]) -> list[bytes]:
         """MSC3884: the counts of keys go with every answer."""

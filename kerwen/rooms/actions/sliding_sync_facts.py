@@ -8,7 +8,7 @@ and by whom it is called. The feed tells when any of it is no longer so.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -16,6 +16,7 @@ import orjson
 
 from kerwen.base.limits import SLIDING_ROOMS_BYTES, SLIDING_ROOMS_KEPT
 from kerwen.rooms.actions.recent import Recent
+from kerwen.rooms.actions.sliding_sync_block import Block, State
 from kerwen.rooms.sliding import BUMP_TYPES, MEMBER
 from kerwen.rooms.store import relations, sliding, state
 from kerwen.rooms.store.events import REJECTED, SOFT_FAILED, Stored
@@ -26,11 +27,11 @@ from kerwen.storage.database import Change, Kind, Snap
 _ROOM_BYTES_MAX = 1024 * 1024  # the state of a larger room is read whenever it is asked for
 _EVENT_BYTES = 500  # what an event takes beside its text
 _MEMBERS_MAX = 512  # member events kept of one room
+_MEMBERS_READ_MAX = 2_000  # at once, for several rooms
 _OPEN = frozenset({SHARED, WORLD_READABLE})
 _BUMPS = frozenset(BUMP_TYPES)
 
 Hero = tuple[int, str, str | None, str | None]
-State = Mapping[StateKey, Stored]
 
 
 class Facts:
@@ -44,6 +45,7 @@ class Facts:
         "__weakref__",
         "activity",
         "avatar",
+        "block",
         "born",
         "bump",
         "bytes",
@@ -73,6 +75,7 @@ class Facts:
         self.open: bool | None = None  # history was never hidden from members
         self.related: bool | None = None  # any event relates to another
         self.state: dict[StateKey, Stored] | None = None
+        self.block: Block | None = None  # the room as it was shown last
         self.members: dict[str, Stored] | None = None
         self.heroes: list[Hero] | None = None
         self.bytes = 0
@@ -93,7 +96,7 @@ class Facts:
     def forget(self) -> None:
         """Nothing is known of the state any more."""
         self.version += 1
-        self.state = self.members = self.heroes = None
+        self.state = self.block = self.members = self.heroes = None
         self.open = None
         self.known = False
 
@@ -106,12 +109,11 @@ class Facts:
         if stored.state_group != self.group:
             self.odd = pos
             self.forget()
-        self.group = stored.state_group
+        self.group = _group_after(stored)
         if stored.state_key is None:
             if stored.type == "m.room.redaction":
                 self.forget()
-        elif not stored.flags & (REJECTED | SOFT_FAILED):
-            self.group = stored.event_no
+        elif self.group == stored.event_no:
             if stored.type == MEMBER:
                 self.version += 1
                 self.heroes = None
@@ -119,6 +121,13 @@ class Facts:
                     self.members.pop(stored.state_key, None)
             else:
                 self.forget()
+
+
+def _group_after(stored: Stored) -> int:
+    """The state group of a room after an event."""
+    if stored.state_key is None or stored.flags & (REJECTED | SOFT_FAILED):
+        return stored.state_group
+    return stored.event_no
 
 
 class RoomFacts:
@@ -171,13 +180,30 @@ class RoomFacts:
             found[room_no] = facts
             self._keep(facts)
         if fresh:
-            for stand in await sliding.stands(snap, fresh):
-                facts = fresh[stand.room_no]
-                if not facts.activity:
-                    facts.group = stand.group
-                facts.activity = max(facts.activity, stand.activity)
-                facts.bump = max(facts.bump, stand.bump)
+            await self._read_stands(snap, fresh)
         return found
+
+    async def _read_stands(self, snap: Snap, fresh: dict[int, Facts]) -> None:
+        """Where rooms stand: of busy ones memory knows it."""
+        missing = [no for no, facts in fresh.items() if not self._stands_held(facts)]
+        for stand in await sliding.stands(snap, missing) if missing else ():
+            facts = fresh[stand.room_no]
+            if not facts.activity:
+                facts.group = stand.group
+            facts.activity = max(facts.activity, stand.activity)
+            facts.bump = max(facts.bump, stand.bump)
+
+    def _stands_held(self, facts: Facts) -> bool:
+        held = self._recent.held(facts.room_no)
+        bump = next((e.pos for e in reversed(held) if e.type in _BUMPS), 0)
+        if not bump:
+            return False
+        newest = held[-1]
+        if not facts.activity:
+            facts.group = _group_after(newest)
+        facts.activity = max(facts.activity, newest.pos)
+        facts.bump = max(facts.bump, bump)
+        return True
 
     def _keep(self, facts: Facts) -> None:
         kept = self._kept
@@ -207,6 +233,14 @@ class RoomFacts:
                     facts.learn(entries)
                     self._keep_state(facts, entries)
         return found
+
+    def keep_block(self, facts: Facts, block: Block) -> None:
+        """Keeps a room as somebody was shown it just now, for others of its members."""
+        if facts.state is None or facts.version != block.version or block.size > _ROOM_BYTES_MAX:
+            return
+        before = facts.block.size if facts.block is not None else 0
+        facts.block = block
+        self._charge(facts, block.size - before)
 
     async def learned(self, snap: Snap, wanted: Iterable[Facts]) -> None:
         """Sees to it that what filters look at is known of rooms."""
@@ -284,20 +318,50 @@ class RoomFacts:
 
     async def is_related(self, snap: Snap, facts: Facts) -> bool:
         """Whether any event of the room relates to another."""
-        if facts.related is None:
-            version = facts.activity
-            found = await relations.any_relations(snap, facts.room_no)
-            if version != facts.activity:
-                return found
-            facts.related = found
-        return facts.related
+        if facts.related is not None:
+            return facts.related
+        return (await self._related(snap, [facts]))[facts.room_no]
+
+    async def _related(self, snap: Snap, wanted: Sequence[Facts]) -> dict[int, bool]:
+        before = [facts.activity for facts in wanted]
+        found = await relations.have_relations(snap, [facts.room_no for facts in wanted])
+        for facts, activity in zip(wanted, before, strict=True):
+            if activity == facts.activity:
+                facts.related = found[facts.room_no]
+        return found
 
     async def prepare(self, snap: Snap, wanted: Sequence[Facts]) -> None:
-        """Reads at once what a first look at rooms needs."""
+        """Reads at once what a first look at rooms needs, one statement of each kind."""
         await self.states(snap, wanted)
         hidden = [facts for facts in wanted if facts.open is None]
         if hidden:
             await self._open(snap, hidden)
+        unknown = [facts for facts in wanted if facts.related is None]
+        if unknown:
+            await self._related(snap, unknown)
+
+    async def prepare_members(self, snap: Snap, wanted: Sequence[tuple[Facts, set[str]]]) -> None:
+        """Reads the member events of several rooms that memory lacks, in one statement.
+
+        It reads each user in each room; where that would be many, it reads none.
+        """
+        missing: dict[int, tuple[Facts, set[str], int]] = {}
+        users: set[str] = set()
+        for facts, user_ids in wanted:
+            lacking = user_ids - facts.members.keys() if facts.members else user_ids
+            if lacking:
+                missing[facts.room_no] = (facts, lacking, facts.version)
+                users |= lacking
+        if not 0 < len(users) * len(missing) <= _MEMBERS_READ_MAX:
+            return
+        found: dict[int, list[Stored]] = {}
+        for event in await sliding.members_in(snap, missing, users):
+            if event.state_key in missing[event.room_no][1]:
+                found.setdefault(event.room_no, []).append(event)
+        for room_no, read in found.items():
+            facts, _, version = missing[room_no]
+            if facts.version == version:
+                self._keep_members(facts, read)
 
     # --- the budget -------------------------------------------------------------------------
 
@@ -316,7 +380,7 @@ class RoomFacts:
         """Drops what weighs; what lists need stays."""
         self._bytes -= facts.bytes
         facts.bytes = 0
-        facts.state = facts.members = facts.heroes = None
+        facts.state = facts.block = facts.members = facts.heroes = None
 
 
 def stripped_facts(room_no: int, pos: int, stripped: bytes | None) -> Facts:

@@ -15,15 +15,16 @@ from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.actions.sliding_sync_connections import Connection
 from kerwen.rooms.actions.sliding_sync_extensions import Known
 from kerwen.rooms.actions.sliding_sync_facts import RoomFacts
-from kerwen.rooms.actions.sliding_sync_match import Matching
-from kerwen.rooms.actions.sliding_sync_rooms import Reader, SlidingRooms, Span
+from kerwen.rooms.actions.sliding_sync_match import Matching, Room
+from kerwen.rooms.actions.sliding_sync_rooms import SlidingRooms
 from kerwen.rooms.actions.sliding_sync_round import Asked, Look, Round
 from kerwen.rooms.actions.sliding_sync_shelf import Entry, Shelves
+from kerwen.rooms.actions.sliding_sync_timeline import Reader, Span, timeline_members
 from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.sliding import Config
 from kerwen.rooms.sliding_state import NextState, Pos, State
 from kerwen.rooms.store import events, heads, members, receipts, sliding
-from kerwen.rooms.store.events import Stored
+from kerwen.rooms.store.receipts import Standing
 from kerwen.storage.database import Database, Snap
 from kerwen.storage.lazy import LazySnap
 from kerwen.storage.wake import Watch
@@ -128,16 +129,50 @@ class Looking:
     ) -> None:
         """Reads at once what many rooms need."""
         known = this.base.rooms
-        new = [e for e, _ in fresh if e.membership == "join" and e.room_no not in known]
-        if len(new) > 1:
-            await self._facts.prepare(snap, [entry.facts for entry in new])
-            numbers = [entry.room_no for entry in new]
-            for event in await sliding.member_in(snap, numbers, this.me.user_id):
-                this.me.own[event.room_no] = event
-            missing = [e.room_no for e in new if e.room_no not in this.places]
-            if missing:
-                for place in await sliding.places_in(snap, this.me.user_no, missing):
-                    this.places[place.room_no] = place
+        new = [p for p in fresh if p[0].membership == "join" and p[0].room_no not in known]
+        if len(new) < 2:
+            return
+        missing = [e.room_no for e, _ in new if e.room_no not in this.places]
+        if missing:
+            for place in await sliding.places_in(snap, this.me.user_no, missing):
+                this.places[place.room_no] = place
+        own = [e.room_no for e, c in new if c.required.wants_me]
+        if own:
+            this.me.own.update(await sliding.own_in(snap, own, this.me.user_no))
+        await self._prepare_facts(snap, this, [p for p in new if not _is_ready(this, *p)])
+
+    async def _prepare_facts(self, snap: Snap, this: Round, new: Sequence[Room]) -> None:
+        """Reads what is the same for all members of rooms."""
+        if not new:
+            return
+        await self._facts.prepare(snap, [entry.facts for entry, _ in new])
+        await self._read_pages(snap, this, new)
+        me = this.me.user_id
+        wanted = []
+        for entry, config in new:
+            named = config.required.members(me)
+            if config.required.lazy:
+                page = this.pages.get(entry.room_no, ())
+                named |= timeline_members(page[-config.limit :] if config.limit else ())
+            if entry.room_no in this.me.own:
+                named.discard(me)
+            wanted.append((entry.facts, named))
+        await self._facts.prepare_members(snap, wanted)
+
+    async def _read_pages(self, snap: Snap, this: Round, new: Sequence[Room]) -> None:
+        """The newest events of rooms, and one more: from memory, or else in one statement."""
+        missing: dict[int, list[int]] = {}
+        for entry, config in new:
+            room_no, limit = entry.room_no, config.limit
+            place = this.places.get(room_no)
+            if place is not None:
+                page = self._recent.after(room_no, place.head - limit - 1, this.span.upto)
+                if page is None:
+                    missing.setdefault(limit, []).append(room_no)
+                else:
+                    this.pages[room_no] = page
+        for limit, rooms in missing.items():
+            this.pages |= await sliding.newest_in(snap, rooms, limit + 1, this.span.upto)
 
     async def _tell(self, snap: Snap, this: Round, entry: Entry, config: Config) -> bytes | None:
         """One room that is matched: what is to be told of it, and that it was told."""
@@ -155,15 +190,13 @@ class Looking:
                 )
             if place is None or place.membership != "join":
                 return None
-            direct = before is not None and base.is_direct(room_no)
-            body, timeline = await self._rooms.joined(
-                snap, this.me, entry, place, config, before, span, direct
-            )
-            if timeline.encrypted and before is not None:
-                this.encrypted.append(room_no)
-            if timeline.expanded:
-                this.expanded[room_no] = [event.event_id for event in timeline.shown]
-            await self._note_anew(snap, this, room_no, config, before, timeline.shown)
+            if before is None:
+                page = this.pages.get(room_no)
+                body, this.anew[room_no] = await self._rooms.first(
+                    snap, this.me, entry, place, config, span, page
+                )
+            else:
+                body = await self._tell_news(snap, this, entry, place, config, before, span)
         elif before is None or entry.pos > span.since or base.is_direct(room_no) != entry.direct:
             body = await self._tell_outside(snap, this, entry, config, before is None, span)
             if body is None:
@@ -171,22 +204,31 @@ class Looking:
         this.next.sent(room_no, config, entry.direct)
         return body
 
-    async def _note_anew(
+    async def _tell_news(
         self,
         snap: Snap,
         this: Round,
-        room_no: int,
+        entry: Entry,
+        place: Standing,
         config: Config,
-        before: Config | None,
-        shown: Sequence[Stored],
-    ) -> None:
-        """The extensions tell everything of a room that is new, or newly wanted with them."""
-        if before is not None:
-            if not config.extras & ~before.extras:
-                return
-            if not shown:
-                shown = await events.newest(snap, room_no, 0, this.span.upto, config.limit)
-        this.anew[room_no] = [event.event_id for event in shown]
+        before: Config,
+        span: Span,
+    ) -> bytes | None:
+        """A room that the client has. Where it is newly wanted with extensions, those tell
+        everything of it."""
+        room_no, direct = entry.room_no, this.base.is_direct(entry.room_no)
+        body, timeline = await self._rooms.joined(
+            snap, this.me, entry, place, config, before, span, direct
+        )
+        if timeline.encrypted:
+            this.encrypted.append(room_no)
+        shown = timeline.shown
+        if timeline.expanded:
+            this.expanded[room_no] = [event.event_id for event in shown]
+        if config.extras & ~before.extras:
+            shown = shown or await events.newest(snap, room_no, 0, this.span.upto, config.limit)
+            this.anew[room_no] = [event.event_id for event in shown]
+        return body
 
     async def _tell_outside(
         self, snap: Snap, this: Round, entry: Entry, config: Config, anew: bool, span: Span
@@ -354,3 +396,13 @@ class Looking:
             changed = self._typing.changed_since(token.soft_origin, token.soft, this.watch.rooms)
         known = self._known(this, asked_for.TYPING, changed)
         return extensions.who_types(self._typing, this.me.ignored, known)
+
+
+def _is_ready(this: Round, entry: Entry, config: Config) -> bool:
+    """Whether a room was shown to another member just as this reader is to see it."""
+    block, place = entry.facts.block, this.places.get(entry.room_no)
+    return (
+        block is not None
+        and place is not None
+        and block.suits(config, place.head, entry.facts.version, this.me.device_no)
+    )

@@ -5,21 +5,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
-import msgspec
 import orjson
 
 from kerwen.rooms.actions.bundle import Viewer, bundled
-from kerwen.rooms.actions.recent import Recent, Ring
+from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.actions.render import NO_BUNDLES, render, render_all
-from kerwen.rooms.actions.sliding_sync_facts import Facts, RoomFacts, State
+from kerwen.rooms.actions.sliding_sync_block import Block, make_block, pick
+from kerwen.rooms.actions.sliding_sync_facts import Facts, RoomFacts
 from kerwen.rooms.actions.sliding_sync_shelf import Entry
+from kerwen.rooms.actions.sliding_sync_timeline import (
+    Reader,
+    Span,
+    Timeline,
+    Timelines,
+    timeline_members,
+)
 from kerwen.rooms.actions.unread import unread
 from kerwen.rooms.actions.visible import visible_events
 from kerwen.rooms.sliding import MEMBER, Config, Required
-from kerwen.rooms.sliding_state import SentMembers
 from kerwen.rooms.store import events, sliding, state
-from kerwen.rooms.store.events import LOUD, MARKED, Stored
+from kerwen.rooms.store.events import Stored
 from kerwen.rooms.store.receipts import Standing
 from kerwen.rooms.visibility import Sight
 from kerwen.storage.database import Snap
@@ -27,55 +34,9 @@ from kerwen.storage.database import Snap
 _FLOOR = -(2**62)
 _END = 2**62
 _JUST_NOW_MS = 10_000  # `age` may be wrong by so much
+_COUNTS = b'"bump_stamp":%d,"notification_count":%d,"highlight_count":%d'
 _EVERYTHING = Sight([], [(_FLOOR, None, "join")])
 _NAMING = frozenset({"m.room.name", "m.room.avatar", "m.room.redaction"})
-
-
-class Reader(msgspec.Struct, gc=False):
-    """Who syncs. `sent`: the members that the client has; `telling`: those of this answer;
-    `own`: the reader's own member events, by room, as far as they were read.
-    """
-
-    user_no: int
-    user_id: str
-    device_no: int
-    ignored: frozenset[str]
-    sent: SentMembers
-    telling: bytearray
-    own: dict[int, Stored]
-
-
-class Span(msgspec.Struct, gc=False):
-    """What an answer covers of a room: since < pos <= upto; 0: all of it.
-
-    `live`: events after this position just happened.
-    """
-
-    since: int
-    live: int
-    upto: int
-    now_ms: int
-
-
-class Timeline(msgspec.Struct, gc=False):
-    """The newest events, oldest first. `fresh`: all that came since, if they are known.
-
-    `end`: the place after the newest event.
-    """
-
-    shown: list[Stored]
-    limited: bool
-    end: int
-    fresh: list[Stored] | None = None
-    expanded: bool = False
-    encrypted: bool = False  # the room is, from now on
-    counted: bool = False  # something that is not shown changes what is unread
-    ring: Ring | None = None  # where a rendering of it may be kept for others
-
-    @property
-    def first(self) -> int:
-        """Where it begins, for paging back from there."""
-        return self.shown[0].seq if self.shown else self.end
 
 
 class SlidingRooms:
@@ -84,8 +45,126 @@ class SlidingRooms:
     def __init__(self, recent: Recent, facts: RoomFacts) -> None:
         self._recent = recent
         self._facts = facts
+        self._timelines = Timelines(recent, facts)
 
     # --- rooms in which the reader is -------------------------------------------------------
+
+    async def first(
+        self,
+        snap: Snap,
+        me: Reader,
+        entry: Entry,
+        place: Standing,
+        config: Config,
+        span: Span,
+        page: list[Stored] | None,
+    ) -> tuple[bytes, Sequence[str]]:
+        """A room that the client does not have, or shall have anew, and the events shown.
+
+        `page`: its newest events and one more, if they were read.
+        """
+        facts, required = entry.facts, config.required
+        block = facts.block
+        if (
+            block is None
+            or me.ignored
+            or not block.suits(config, place.head, facts.version, me.device_no)
+        ):
+            block = await self._block(snap, me, entry, place, config, span, page)
+            if block is None:
+                return await self._apart(snap, me, entry, place, config, span, page)
+        own = await self._own(snap, me, entry, required, block.members)
+        if required.lazy:
+            sent, room_no = me.sent, entry.room_no
+            sent.forget(room_no)
+            told = {*block.members, me.user_id} if own is not None else block.members
+            me.telling += sent.keys(room_no, told)
+        personal = b""
+        if facts.name is None:
+            personal = b"".join([b"," + part for part in await self._heroes(snap, me, entry)])
+        if entry.direct:
+            personal += b',"is_dm":true'
+        rendered = b"" if own is None else render(own, span.now_ms, me.device_no)
+        counts = await self._counts(snap, me, entry, place)
+        return block.rendered(span.now_ms, span.live, personal, rendered, counts), block.ids
+
+    async def _own(
+        self, snap: Snap, me: Reader, entry: Entry, required: Required, told: AbstractSet[str]
+    ) -> Stored | None:
+        """The reader's member event, if it is wanted and not told with the others."""
+        if me.user_id in told or me.user_id not in required.members(me.user_id):
+            return None
+        own = me.own.get(entry.room_no)
+        if own is None:
+            found = await state.member_events(snap, entry.room_no, [me.user_id])
+            own = found[0] if found else None
+        return own
+
+    async def _block(
+        self,
+        snap: Snap,
+        me: Reader,
+        entry: Entry,
+        place: Standing,
+        config: Config,
+        span: Span,
+        page: list[Stored] | None,
+    ) -> Block | None:
+        """What members of a room are shown alike; None if that is not so, or not known."""
+        facts, required = entry.facts, config.required
+        alike = (
+            not me.ignored
+            and not required.personal
+            and not required.all_members
+            and required.members(me.user_id) <= {me.user_id}
+            and await self._facts.is_open(snap, facts)
+            and not await self._facts.is_related(snap, facts)
+        )
+        if not alike:
+            return None
+        version = facts.version
+        timeline = await self._timelines.newest(snap, me, place, config.limit, span, entry, page)
+        if config.limit and (not timeline.shown or timeline.shown[-1].seq != place.head):
+            return None  # newer ones are not told yet
+        entries = (await self._facts.states(snap, [facts]))[facts.room_no]
+        wanted = pick(entries, required, me.user_id)
+        if required.lazy:
+            needed = timeline_members(timeline.shown)
+            wanted += await self._members(snap, me, entry, needed) if needed else []
+        named = await self._names(snap, entry, True)
+        named.append(b'"joined_count":%d,"invited_count":%d' % (place.joined, place.invited))
+        block = make_block(config, place.head, version, named, wanted, timeline)
+        if block is None or me.device_no in block.devices or facts.version != version:
+            return None
+        self._facts.keep_block(facts, block)
+        return block
+
+    async def _apart(
+        self,
+        snap: Snap,
+        me: Reader,
+        entry: Entry,
+        place: Standing,
+        config: Config,
+        span: Span,
+        page: list[Stored] | None,
+    ) -> tuple[bytes, Sequence[str]]:
+        """The same for a reader who is shown another thing than others, or may be."""
+        facts, required = entry.facts, config.required
+        timeline = await self._timelines.newest(snap, me, place, config.limit, span, entry, page)
+        found = await self._wanted(snap, me, entry, required)
+        if required.lazy:
+            found = await self._lazy(snap, me, entry, True, timeline, found)
+        parts = [b'"initial":true', *await self._names(snap, entry, True)]
+        parts.append(b'"joined_count":%d,"invited_count":%d' % (place.joined, place.invited))
+        if facts.name is None:
+            parts += await self._heroes(snap, me, entry)
+        if entry.direct:
+            parts.append(b'"is_dm":true')
+        parts.append(b'"required_state":[%b]' % await self._rendered(snap, me, found, span))
+        parts += await self._said(snap, me, span, timeline, True, facts)
+        parts.append(await self._counts(snap, me, entry, place))
+        return b"{%b}" % b",".join(parts), [event.event_id for event in timeline.shown]
 
     async def joined(
         self,
@@ -94,23 +173,21 @@ class SlidingRooms:
         entry: Entry,
         place: Standing,
         config: Config,
-        before: Config | None,
+        before: Config,
         span: Span,
         direct_before: bool,
     ) -> tuple[bytes | None, Timeline]:
-        """A room in which the reader is (None if nothing in it is news), and its timeline.
+        """News of a room that the client has (None if there are none), and its timeline.
 
-        `before`: with what it was wanted when it was sent last; None: send it anew.
+        `before`: with what it was wanted when it was sent last.
         """
-        anew = before is None
-        timeline = await self._timeline(snap, me, place, config, before, span, entry)
+        timeline = await self._timelines.news(snap, me, place, config, before, span, entry)
         found = await self._state(snap, me, entry, config, before, span, timeline)
-        moved = anew or _moved(timeline, found, span.since)
+        moved = _moved(timeline, found, span.since)
         read = entry.read_pos > span.since
         direct = entry.direct != direct_before
         if not (
-            anew
-            or timeline.shown
+            timeline.shown
             or timeline.limited
             or timeline.counted
             or found
@@ -119,26 +196,28 @@ class SlidingRooms:
             or moved
         ):
             return None, timeline
-        parts = [b'"initial":true'] if anew else []
-        if anew or timeline.fresh is None or any(e.type in _NAMING for e in timeline.fresh):
-            parts += await self._names(snap, entry, anew)
+        parts: list[bytes] = []
+        if timeline.fresh is None or any(e.type in _NAMING for e in timeline.fresh):
+            parts += await self._names(snap, entry, False)
         if moved:
             parts.append(b'"joined_count":%d,"invited_count":%d' % (place.joined, place.invited))
             if entry.facts.name is None or not entry.facts.known:
                 parts += await self._heroes(snap, me, entry)
-        if direct or (anew and entry.direct):
+        if direct:
             parts.append(b'"is_dm":true' if entry.direct else b'"is_dm":false')
-        if found or anew:
+        if found:
             rendered = await self._rendered(snap, me, found, span)
             parts.append(b'"required_state":[%b]' % rendered)
-        parts += await self._said(snap, me, span, timeline, anew, entry.facts)
-        parts.append(b'"bump_stamp":%d' % entry.facts.bump)
-        counts = await unread(snap, place, me.user_no, me.user_id, threads=False)
-        parts.append(
-            b'"notification_count":%d,"highlight_count":%d'
-            % (counts.notifications, counts.highlights)
-        )
+        parts += await self._said(snap, me, span, timeline, False, entry.facts)
+        parts.append(await self._counts(snap, me, entry, place))
         return b"{%b}" % b",".join(parts), timeline
+
+    async def _counts(self, snap: Snap, me: Reader, entry: Entry, place: Standing) -> bytes:
+        if not place.threaded and place.marked <= place.read_seq:  # nothing but a subtraction
+            notify = max(place.loud - place.read_loud, 0) if place.read_seq < place.head else 0
+            return _COUNTS % (entry.facts.bump, notify, 0)
+        counts = await unread(snap, place, me.user_no, me.user_id, threads=False)
+        return _COUNTS % (entry.facts.bump, counts.notifications, counts.highlights)
 
     async def _names(self, snap: Snap, entry: Entry, anew: bool) -> list[bytes]:
         facts = entry.facts
@@ -167,93 +246,7 @@ class SlidingRooms:
             shown.append(hero)
         return [b'"heroes":' + orjson.dumps(shown)]
 
-    # --- timeline ---------------------------------------------------------------------------
-
-    async def _timeline(
-        self,
-        snap: Snap,
-        me: Reader,
-        place: Standing,
-        config: Config,
-        before: Config | None,
-        span: Span,
-        entry: Entry,
-    ) -> Timeline:
-        if before is None:
-            return await self._newest(snap, me, place, config.limit, span, entry)
-        ring = self._recent.ring(place.room_no)
-        fresh = self._recent.since(place.room_no, span.since, span.upto)
-        if config.limit > before.limit:
-            # MSC4186: a higher limit brings older events, unless all of them were sent before
-            timeline = await self._newest(snap, me, place, config.limit, span, entry)
-            timeline.fresh = fresh
-            told = sum(1 for e in timeline.shown if e.pos <= span.since)
-            if told > before.limit:
-                # marked as limited, so that clients put older events before those they have
-                timeline.expanded = timeline.limited = True
-                return timeline
-        if fresh is None:
-            return await self._since(snap, me, place, config.limit, span, entry)
-        shown = self._heard(me, fresh)
-        timeline = Timeline(shown, len(shown) > config.limit, place.head + 1, fresh)
-        timeline.ring = ring
-        if timeline.limited:
-            timeline.shown = shown[len(shown) - config.limit :]
-        if len(shown) < len(fresh):
-            timeline.counted = any(e.flags & (LOUD | MARKED) for e in fresh)
-        timeline.encrypted = any(e.type == "m.room.encryption" for e in fresh)
-        return timeline
-
-    async def _newest(
-        self, snap: Snap, me: Reader, place: Standing, limit: int, span: Span, entry: Entry
-    ) -> Timeline:
-        """The newest events that the reader may see, and whether there are more."""
-        floor = _FLOOR
-        if not await self._facts.is_open(snap, entry.facts):
-            sight = await visible_events(snap, place.room_no, me.user_id)
-            floor = sight.since(_END) - 1
-        kept = self._recent.after(place.room_no, place.head - limit - 1, span.upto)
-        if kept is not None and len(kept) > limit and kept[0].seq > floor:
-            found = self._heard(me, kept[1:])
-            if len(found) == limit:
-                return Timeline(found, True, place.head + 1)
-        found, more = await self._scan(snap, me, place.room_no, limit, span.upto, floor)
-        return Timeline(found, more or floor > _FLOOR, place.head + 1)
-
-    async def _since(
-        self, snap: Snap, me: Reader, place: Standing, limit: int, span: Span, entry: Entry
-    ) -> Timeline:
-        rows = await events.newest(snap, place.room_no, span.since, span.upto, limit + 1)
-        shown = self._heard(me, rows)
-        limited = len(rows) > limit
-        shown = shown[len(shown) - limit :] if len(shown) > limit else shown
-        timeline = Timeline(shown, limited, place.head + 1, None if limited else rows)
-        timeline.counted = len(shown) < len(rows)
-        timeline.encrypted = entry.facts.encrypted  # perhaps before, too: that does no harm
-        return timeline
-
-    async def _scan(
-        self, snap: Snap, me: Reader, room_no: int, limit: int, upto: int, floor: int
-    ) -> tuple[list[Stored], bool]:
-        """The newest `limit` events after a place that the reader hears, and if there are more."""
-        found: list[Stored] = []
-        before, count = _END, limit + 1
-        for _ in range(6):
-            page = await events.backward(snap, room_no, before, count, floor)
-            found += self._heard(me, [e for e in page if e.pos <= upto])
-            if len(found) > limit or len(page) < count:
-                break
-            before, count = page[-1].seq, 100
-        more = len(found) > limit or len(page) == count
-        found = found[:limit]
-        found.reverse()
-        return found, more
-
-    def _heard(self, me: Reader, found: list[Stored]) -> list[Stored]:
-        """CS #ignoring-users: all but the words of those whom the reader ignores."""
-        if not me.ignored:
-            return found
-        return [e for e in found if e.state_key is not None or e.sender not in me.ignored]
+    # --- what was said ----------------------------------------------------------------------
 
     async def _said(
         self,
@@ -338,28 +331,25 @@ class SlidingRooms:
         me: Reader,
         entry: Entry,
         config: Config,
-        before: Config | None,
+        before: Config,
         span: Span,
         timeline: Timeline,
     ) -> list[Stored]:
         wanted = config.required
-        if before is None:
-            found = await self._whole(snap, me, entry, wanted)
-        else:
-            found = await self._changes(snap, me, entry, wanted, span, timeline)
-            if wanted != before.required:
-                known = {e.event_no for e in found}
-                for event in await self._whole(snap, me, entry, wanted):
-                    key = event.state_key or ""
-                    if event.event_no not in known and not before.required.wants(
-                        event.type, key, me.user_id
-                    ):
-                        found.append(event)
+        found = await self._changes(snap, me, entry, wanted, span, timeline)
+        if wanted != before.required:
+            known = {e.event_no for e in found}
+            for event in await self._wanted(snap, me, entry, wanted):
+                key = event.state_key or ""
+                if event.event_no not in known and not before.required.wants(
+                    event.type, key, me.user_id
+                ):
+                    found.append(event)
         if wanted.lazy:
-            found = await self._lazy(snap, me, entry, before is None, timeline, found)
+            found = await self._lazy(snap, me, entry, False, timeline, found)
         return found
 
-    async def _whole(self, snap: Snap, me: Reader, entry: Entry, wanted: Required) -> list[Stored]:
+    async def _wanted(self, snap: Snap, me: Reader, entry: Entry, wanted: Required) -> list[Stored]:
         """All current state that is wanted; lazy members aside."""
         entries = (await self._facts.states(snap, [entry.facts]))[entry.room_no]
         found = pick(entries, wanted, me.user_id)
@@ -415,18 +405,23 @@ class SlidingRooms:
         sent, room_no = me.sent, entry.room_no
         if anew or timeline.limited:
             sent.forget(room_no)
-        needed = {e.sender for e in timeline.shown}
-        for event in timeline.shown:
-            if event.type == MEMBER and event.state_key:
-                needed.add(event.state_key)
+        needed = timeline_members(timeline.shown)
         told = {e.state_key for e in found if e.type == MEMBER and e.state_key}
         needed -= told
         needed = {user_id for user_id in needed if not sent.has(room_no, user_id)}
         if needed:
-            found = found + await self._facts.members(snap, entry.facts, needed)
-        for user_id in (*needed, *told):
-            me.telling += sent.key(room_no, user_id)
+            found = found + await self._members(snap, me, entry, needed)
+        me.telling += sent.keys(room_no, (*needed, *told))
         return found
+
+    async def _members(
+        self, snap: Snap, me: Reader, entry: Entry, user_ids: set[str]
+    ) -> list[Stored]:
+        own = me.own.get(entry.room_no) if me.user_id in user_ids else None
+        if own is None:
+            return await self._facts.members(snap, entry.facts, user_ids)
+        others = user_ids - {me.user_id}
+        return [own, *await self._facts.members(snap, entry.facts, others)] if others else [own]
 
     # --- rooms in which the reader is not ---------------------------------------------------
 
@@ -463,7 +458,7 @@ class SlidingRooms:
             page = [e for e in page if anew or e.pos > span.since]
             shown, limited = page[: config.limit], len(page) > config.limit
             shown.reverse()
-            shown = self._heard(me, shown)
+            shown = self._timelines.heard(me, shown)
             extra = await self._last_state(snap, me, place, config.required, anew, span)
         found = own + [e for e in extra if e.event_no != own[0].event_no] if own else extra
         parts = [b'"initial":true'] if anew else []
@@ -490,20 +485,6 @@ class SlidingRooms:
             newest = {(e.type, e.state_key): e for e in changes if e.seq <= place.seq}
             found = list(newest.values())
         return [e for e in found if wanted.wants(e.type, e.state_key or "", me.user_id)]
-
-
-def pick(entries: State, wanted: Required, me: str) -> list[Stored]:
-    """The wanted ones of a room's state; of member events there are none in `entries`."""
-    if wanted.by_name:
-        found = []
-        for event_type, key in wanted.exact:
-            event = entries.get((event_type, me if key == "$ME" else key))
-            if event is not None:
-                found.append(event)
-        return found
-    if wanted.everything:
-        return list(entries.values())
-    return [e for (t, key), e in entries.items() if wanted.wants(t, key, me)]
 
 
 def _moved(timeline: Timeline, found: Iterable[Stored], since: int) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from kerwen.base.feed_token import FeedToken
-from kerwen.rooms.actions.sliding_sync_rooms import Reader, Span
 from kerwen.rooms.actions.sliding_sync_shelf import Entry, Shelf
+from kerwen.rooms.actions.sliding_sync_timeline import Reader, Span
 from kerwen.rooms.sliding import Config, Wish
 from kerwen.rooms.sliding_state import NextState, State
+from kerwen.rooms.store.events import Stored
 from kerwen.rooms.store.receipts import Standing
 from kerwen.storage.wake import Watch
 
@@ -57,8 +58,9 @@ class Round(msgspec.Struct, gc=False):
     moved: bool = True  # the reader came or went somewhere
     matched: dict[int, tuple[Entry, Config]] = {}  # of an unchanged rest none
     places: dict[int, Standing] = {}
+    pages: dict[int, list[Stored]] = {}  # of rooms told anew: the newest events, one too many
     told: list[tuple[str, bytes]] = []
-    anew: dict[int, list[str]] = {}  # rooms told anew → the events shown of them
+    anew: dict[int, Sequence[str]] = {}  # rooms told anew → the events shown of them
     expanded: dict[int, list[str]] = {}  # rooms of which older events are shown → the events
     gone: dict[int, Standing] = {}  # rooms that the reader left
     encrypted: list[int] = []  # rooms that are told to be so from now on

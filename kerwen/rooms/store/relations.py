@@ -14,6 +14,10 @@ CHILDREN_MAX = 5_000  # of one page of events; a longer thread counts as so long
 DEPTH_MAX = 3  # CS #relationships-api: how far `recurse` goes
 
 _ANY = sql("select 1 from events where room_no = :room_no and relates_to is not null limit 1")
+_HAVE_ANY = sql(
+    "select r.room_no, exists (select 1 from events e where e.room_no = r.room_no"
+    " and e.relates_to is not null) from rooms r where r.room_no {in_ints:rooms}"
+)
 _CHILDREN = sql(
     "select relates_to, rel_type, event_no, event_id, seq, sender, type, ts from events"
     " where relates_to {in_texts:ids} and rel_type {in_texts:rel_types} and room_no = :room_no"
@@ -60,6 +64,11 @@ class Child(msgspec.Struct, gc=False):
 async def any_relations(snap: Snap, room_no: int) -> bool:
     """Whether any event of a room relates to another."""
     return await snap.one(_ANY, room_no=room_no) is not None
+
+
+async def have_relations(snap: Snap, rooms: Iterable[int]) -> dict[int, bool]:
+    """Room → whether any event of it relates to another."""
+    return {row[0]: bool(row[1]) for row in await snap.all(_HAVE_ANY, rooms=list(rooms))}
 
 
 async def children(

@@ -72,10 +72,19 @@ _MEMBERS = sql(
     f"select {_SHOWN} from room_state s join events e on e.event_no = s.event_no"
     " where s.room_no = :room_no and s.type = 'm.room.member' and s.to_seq is null"
 )
-_MEMBER_IN = sql(
+_MEMBERS_IN = sql(
     f"select {_SHOWN} from room_state s join events e on e.event_no = s.event_no"
     " where s.room_no {in_ints:rooms} and s.type = 'm.room.member'"
-    " and s.state_key = :user_id and s.to_seq is null"
+    " and s.state_key {in_texts:user_ids} and s.to_seq is null"
+)
+_OWN_IN = sql(
+    f"select {_SHOWN} from members m join events e on e.event_no = m.event_no"
+    " where m.user_no = :user_no and m.room_no {in_ints:rooms}"
+)
+_NEWEST_IN = sql(
+    f"select {_SHOWN} from rooms r join events e on e.room_no = r.room_no"
+    " and e.seq > r.head - :count where r.room_no {in_ints:rooms} and e.pos <= :upto"
+    " order by e.room_no, e.seq"
 )
 _VISIBILITIES = sql(
     "select s.room_no, e.client from room_state s join events e on e.event_no = s.event_no"
@@ -215,10 +224,26 @@ async def member_state(snap: Snap, room_no: int) -> list[Stored]:
     return [Stored(*row) for row in await snap.all(_MEMBERS, room_no=room_no)]
 
 
-async def member_in(snap: Snap, rooms: Iterable[int], user_id: str) -> list[Stored]:
-    """Somebody's current member events in some rooms."""
-    rows = await snap.all(_MEMBER_IN, rooms=list(rooms), user_id=user_id)
+async def members_in(snap: Snap, rooms: Iterable[int], user_ids: Iterable[str]) -> list[Stored]:
+    """The current member events of some users in some rooms: of each in each."""
+    rows = await snap.all(_MEMBERS_IN, rooms=list(rooms), user_ids=list(user_ids))
     return [Stored(*row) for row in rows]
+
+
+async def own_in(snap: Snap, rooms: Iterable[int], user_no: int) -> dict[int, Stored]:
+    """Room → somebody's current member event."""
+    rows = await snap.all(_OWN_IN, rooms=list(rooms), user_no=user_no)
+    return {row[1]: Stored(*row) for row in rows}
+
+
+async def newest_in(
+    snap: Snap, rooms: Iterable[int], count: int, upto: int
+) -> dict[int, list[Stored]]:
+    """Room → its newest `count` events, oldest first, without those after `upto`."""
+    found: dict[int, list[Stored]] = {}
+    for row in await snap.all(_NEWEST_IN, rooms=list(rooms), count=count, upto=upto):
+        found.setdefault(row[1], []).append(Stored(*row))
+    return found
 
 
 async def visibilities(snap: Snap, rooms: Iterable[int]) -> list[tuple[int, bytes]]:
