@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kerwen.accounts import totp
+from kerwen.accounts.actions.passkey_sign_in import PasskeySignIn
 from kerwen.accounts.store import factors
 from kerwen.accounts.uia import SECOND_FACTOR
 from kerwen.base.errors import Reason, Refused
@@ -609,3 +610,74 @@ async def test_limits_of_factors_and_names(world: World) -> None:
     (await post(world, OWN + "/confirm", token, enrolment="x")).refused(400, "M_MISSING_PARAM")
     huge = b'{"name": "%b"}' % (b"x" * 70_000)
     (await world.ask("POST", OWN + "/totp", token=token, raw=huge)).refused(413, "M_TOO_LARGE")
+
+
+# --- a passkey alone ----------------------------------------------------------------------
+
+
+def sign_in_of(world: World) -> PasskeySignIn:
+    return PasskeySignIn(world.db, world.vaults, world.accounts.prove.second, world.clock)
+
+
+async def test_a_passkey_with_a_prf_signs_in_alone(world: World) -> None:
+    token = (await world.sign_up("ayna"))["access_token"]
+    key = Authenticator()
+    await enrolled_passkey(world, token, key, prf=True)
+    sign_in = sign_in_of(world)
+    options = sign_in.begin()
+    assert (options["userVerification"], options["allowCredentials"]) == ("required", [])
+    answer = key.get(options)
+    account, secret = await sign_in.finish(answer, key.prf(options))
+    assert account.localpart == "ayna"
+    async with world.db.read() as snap:
+        with await world.vaults.unlock(snap, account.account_no, *secret) as opened:
+            assert opened.generations == [1]
+    with pytest.raises(Refused) as again:
+        await sign_in.finish(answer, key.prf(options))
+    assert again.value.reason is Reason.WRONG_CODE
+
+
+async def refused_alone(world: World, key: Authenticator, **so: Any) -> str:
+    """Why a passkey alone is refused."""
+    sign_in = sign_in_of(world)
+    options = sign_in.begin()
+    prf = so.pop("prf", key.prf(options))
+    world.clock.ms += so.pop("later", 0)
+    if so.pop("foreign", False):
+        sign_in = sign_in_of(world)
+    with pytest.raises(Refused) as refused:
+        await sign_in.finish(key.get(options, **so), prf)
+    assert refused.value.reason is Reason.WRONG_CODE
+    return refused.value.public_text
+
+
+async def test_what_a_passkey_alone_must_show(world: World) -> None:
+    token = (await world.sign_up("ayna"))["access_token"]
+    key = Authenticator()
+    await enrolled_passkey(world, token, key, prf=True)
+    assert "alone" in await refused_alone(world, key, prf=None)
+    assert "does not open" in await refused_alone(world, key, prf="A" * 43)
+    assert "not right" in await refused_alone(world, key, origin="https://evil.test")
+    assert "too long" in await refused_alone(world, key, later=5 * 60_000)
+    assert "too long" in await refused_alone(world, key, foreign=True)
+    assert "too long" in await refused_alone(world, key, challenge="A" * 43)
+    assert "not right" in await refused_alone(world, key, challenge=5)
+    assert "not known" in await refused_alone(world, Authenticator())
+    key.flags = PRESENT
+    assert "not right" in await refused_alone(world, key)
+
+
+async def test_a_passkey_without_a_prf_is_a_second_factor_only(world: World) -> None:
+    token = (await world.sign_up("ayna"))["access_token"]
+    key = Authenticator()
+    await enrolled_passkey(world, token, key)
+    assert "alone" in await refused_alone(world, key)
+
+
+async def test_a_removed_passkey_signs_nobody_in(world: World) -> None:
+    token = (await world.sign_up("ayna"))["access_token"]
+    key = Authenticator()
+    added = (await enrolled_passkey(world, token, key, prf=True)).json
+    path, code = f"{OWN}/{added['factor_no']}", added["recovery_codes"][0]
+    await proved(world, "DELETE", path, token, {}, code=code)
+    assert "not known" in await refused_alone(world, key)

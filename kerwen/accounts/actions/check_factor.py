@@ -1,7 +1,8 @@
 """Checks a second factor: an authenticator app's code, a passkey, a recovery code.
 
 A TOTP secret is sealed to the account's vault, so it can be read after the password was right
-and not before (docs/second_factor.md). Wrong codes are counted in the database.
+and not before: checks take a secret that opens the vault (docs/second_factor.md). Wrong codes are
+counted in the database.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import secrets
 from typing import Any
 
 from kerwen.accounts import passkey, totp
-from kerwen.accounts.actions.vaults import Vaults, password_slot
+from kerwen.accounts.actions.vaults import Vaults
 from kerwen.accounts.passkey import Party
 from kerwen.accounts.recovery_codes import code_hash, code_typed
 from kerwen.accounts.second_factor import RECOVERY_CODE, FactorKind, Shown, wait_ms
@@ -20,6 +21,7 @@ from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
 from kerwen.storage.database import Database, Kind, Snap, Tx
 from kerwen.vault.seal import Belonging, unseal
+from kerwen.vault.store import Secret
 
 _WRONG = "The code is wrong or was used before"
 _SHUT = (
@@ -39,7 +41,7 @@ def belonging(account_no: int, factor_no: int) -> Belonging:
 
 
 class CheckFactor:
-    """For whoever has the password's keys already."""
+    """For whoever has shown the first factor already."""
 
     def __init__(self, db: Database, vaults: Vaults, party: Party, clock: Clock = now_ms) -> None:
         self._db = db
@@ -58,8 +60,14 @@ class CheckFactor:
             asks["passkey"] = passkey.request_options(self.party, challenge, known)
         return asks
 
-    async def check(self, account_no: int, slot: bytes, shown: Shown) -> None:
-        """Uses up what was shown. `slot` is the password's key of the vault.
+    async def needed(self, account_no: int) -> bool:
+        """Whether the account has a second factor."""
+        async with self._db.read(single=True) as snap:
+            return await factors.stands(snap, account_no)
+
+    async def check(self, account_no: int, opens: Secret, shown: Shown) -> None:
+        """Uses up what was shown. `opens` opens the vault: the password's slot, or one that was
+        made when the password was right.
 
         `Refused`: WRONG_CODE; LIMIT_EXCEEDED with `retry_after_ms` after too many wrong ones.
         """
@@ -68,16 +76,16 @@ class CheckFactor:
         elif (typed := code_typed(shown.code)) is not None:
             await self._recovery_code(account_no, typed)
         else:
-            await self._totp(account_no, slot, shown.code)
+            await self._totp(account_no, opens, shown.code)
 
-    async def _totp(self, account_no: int, slot: bytes, code: str) -> None:
+    async def _totp(self, account_no: int, opens: Secret, code: str) -> None:
         """One transaction counts and checks, so that many guesses at once gain nothing."""
         now = self._clock()
         async with self._db.write() as tx:
             await accounts.lock(tx, account_no)
             count, until = await factors.failures(tx, account_no)
             waits = until > now
-            right = not waits and await self._fits(tx, account_no, slot, code, now)
+            right = not waits and await self._fits(tx, account_no, opens, code, now)
             if right:
                 await factors.forgive(tx, account_no)
             elif not waits:
@@ -90,20 +98,20 @@ class CheckFactor:
             raise Refused(Reason.LIMIT_EXCEEDED, "Too many wrong codes: wait a while", extra=extra)
         raise Refused(Reason.WRONG_CODE, _WRONG)
 
-    async def _fits(self, tx: Tx, account_no: int, slot: bytes, code: str, now: int) -> bool:
+    async def _fits(self, tx: Tx, account_no: int, opens: Secret, code: str, now: int) -> bool:
         for factor in await factors.of(tx, account_no):
             if factor.kind != FactorKind.TOTP:
                 continue
-            secret = await self._secret(tx, factor, slot)
+            secret = await self._secret(tx, factor, opens)
             step = totp.proved_step(secret, code, now, factor.counter)
             if step is not None and await factors.use_step(tx, factor.factor_no, step, now):
                 return True
         return False
 
-    async def _secret(self, snap: Snap, factor: Factor, slot: bytes) -> bytes:
+    async def _secret(self, snap: Snap, factor: Factor, opens: Secret) -> bytes:
         account_no = factor.account_no
         try:
-            with await self._vaults.unlock(snap, account_no, *password_slot(slot)) as opened:
+            with await self._vaults.unlock(snap, account_no, *opens) as opened:
                 private_key = opened.key_of(factor.generation)
                 return unseal(private_key, belonging(account_no, factor.factor_no), factor.secret)
         except Refused as refusal:

@@ -12,6 +12,7 @@ from typing import Any
 from kerwen.accounts import uia
 from kerwen.accounts.actions.check_factor import CheckFactor, fresh_challenge
 from kerwen.accounts.actions.stretch import Stretcher
+from kerwen.accounts.actions.vaults import password_slot
 from kerwen.accounts.address import localpart_named
 from kerwen.accounts.password import PasswordKeys
 from kerwen.accounts.second_factor import NEEDED, Shown, split_password
@@ -105,7 +106,8 @@ class Prove:
         first = await self.first_factor(localpart, parts[0])
         if not first.second:  # it asks for no code: then this is a wrong password
             raise Refused(Reason.WRONG_PASSWORD, WRONG)
-        await self.second.check(first.account.account_no, first.keys.slot, Shown(parts[1]))
+        opens = password_slot(first.keys.slot)
+        await self.second.check(first.account.account_no, opens, Shown(parts[1]))
         return first.account, first.keys
 
     async def first_factor(self, localpart: str | None, password: str) -> FirstFactor:
@@ -171,7 +173,7 @@ class Prove:
         """
         session = self.at_second(session_id)
         assert session.keys is not None
-        await self.second.check(session.proved_no, session.keys.slot, shown)
+        await self.second.check(session.proved_no, password_slot(session.keys.slot), shown)
         session.completed.add(uia.SECOND_FACTOR)
 
     def at_second(self, session_id: str) -> UiSession:
@@ -194,8 +196,7 @@ class Prove:
     async def _begin(self, deed: Deed, account_no: int, now: int) -> UiSession:
         session = self._sessions.begin(ids.secret(), deed, account_no, now)
         if account_no and deed.knows(uia.PASSWORD):
-            async with self._db.read(single=True) as snap:
-                session.second = await factors.stands(snap, account_no)
+            session.second = await self.second.needed(account_no)
         return session
 
     async def _ask_second(self, session: UiSession, first: FirstFactor) -> None:
@@ -231,7 +232,7 @@ class Prove:
             session.passkey_challenge,
         )
         try:
-            await self.second.check(session.proved_no, session.keys.slot, shown)
+            await self.second.check(session.proved_no, password_slot(session.keys.slot), shown)
         except Refused as refusal:
             if refusal.reason is not Reason.WRONG_CODE:
                 raise
