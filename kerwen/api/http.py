@@ -11,7 +11,7 @@ import enum
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
@@ -20,14 +20,14 @@ import orjson
 from kerwen.api import replies
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
+from kerwen.net.http_exchange import FixedHeaders
 from kerwen.storage.database import Retry
 
 log = logging.getLogger("kerwen.http")
 T = TypeVar("T")
 QUERY_FIELDS_MAX = 200
 
-JSON_HEADERS: list[tuple[bytes, bytes]] = [
-    (b"content-type", b"application/json"),
+_ALLOWED: Final = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
     (
@@ -35,7 +35,8 @@ JSON_HEADERS: list[tuple[bytes, bytes]] = [
         b"X-Requested-With, Content-Type, Authorization, Range, If-None-Match",
     ),
 ]
-CORS_HEADERS = JSON_HEADERS[1:]
+CORS_HEADERS: Final = FixedHeaders(_ALLOWED)
+JSON_HEADERS: Final = FixedHeaders([(b"content-type", b"application/json"), *_ALLOWED])
 
 
 class Access(enum.Enum):
@@ -123,7 +124,7 @@ class Request:
         self.params: dict[str, str] = {}
         self.body = b""
         self.caller_: Caller | None = None
-        self._query: dict[str, list[str]] | None = None
+        self._query: dict[str, str] | None = None
 
     @property
     def caller(self) -> Caller:
@@ -143,23 +144,24 @@ class Request:
                 return bytes(value).decode("latin-1")
         return None
 
-    def _queries(self) -> dict[str, list[str]]:
+    def query_values(self) -> dict[str, str]:
+        """The query parameters; the last value of each."""
         if self._query is None:
-            self._query = _parse_query(self.scope["query_string"].decode("latin-1"))
+            self._query = dict(_parse_query(self.scope["query_string"].decode("latin-1")))
         return self._query
 
     def query(self, name: str, default: str | None = None) -> str | None:
         """A query parameter's last value."""
-        values = self._queries().get(name)
-        return values[-1] if values else default
+        return self.query_values().get(name, default)
 
     def queries(self, name: str) -> list[str]:
         """Every value of a query parameter."""
-        return self._queries().get(name, [])
+        pairs = _parse_query(self.scope["query_string"].decode("latin-1"))
+        return [value for key, value in pairs if key == name]
 
     def query_names(self) -> list[str]:
         """The names of all query parameters."""
-        return list(self._queries())
+        return list(self.query_values())
 
     def need_query(self, name: str) -> str:
         """A query parameter that must be there."""
@@ -265,6 +267,7 @@ class Router:
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
         self._root = _Node()
+        self._plain: dict[bytes, _Node] = {}  # paths without a part that has a name
         for route in self.routes:
             self._add(route, route.path)
             if route.path.startswith("/_matrix/client/v3/"):
@@ -282,11 +285,15 @@ class Router:
                 node = node.fixed.setdefault(part, _Node())
         assert route.method not in node.routes, f"two routes for {route.method} {path}"
         node.routes[route.method] = (route, tuple(names))
+        if not names:
+            self._plain[path.encode()] = node
 
     def find(self, method: str, raw_path: bytes) -> tuple[Route, dict[str, str]]:
         """The route and its path parts; `Refused(UNRECOGNIZED, WRONG_METHOD)`."""
-        parts = raw_path.decode("latin-1").split("/")
-        node, values = self._walk(parts)
+        node = self._plain.get(raw_path)
+        values: list[str] = []
+        if node is None:
+            node, values = self._walk(raw_path.decode("latin-1").split("/"))
         if node is None or not node.routes:
             raise Refused(Reason.UNRECOGNIZED, "There is no such endpoint")
         found = node.routes.get(method)
@@ -296,7 +303,7 @@ class Router:
             else:
                 raise Refused(Reason.WRONG_METHOD, "The endpoint does not know this method")
         route, names = found
-        return route, dict(zip(names, values, strict=True))
+        return route, dict(zip(names, values, strict=True)) if names else {}
 
     def _walk(self, parts: list[str]) -> tuple[_Node | None, list[str]]:
         """Fixed parts win over named ones; one step back is tried where both could match."""
@@ -326,22 +333,21 @@ class Router:
         return node, values
 
 
-def _parse_query(raw: str) -> dict[str, list[str]]:
+def _parse_query(raw: str) -> list[tuple[str, str]]:
     """Names and values of a query string; text that is not UTF-8 reads with U+FFFD."""
-    found: dict[str, list[str]] = {}
     if not raw:
-        return found
+        return []
     fields = raw.split("&", QUERY_FIELDS_MAX)
     if len(fields) > QUERY_FIELDS_MAX:
         raise Refused(Reason.INVALID_PARAM, "Too many query parameters")
+    encoded = "%" in raw or "+" in raw
+    found = []
     for pair in fields:
         name, _, value = pair.partition("=")
-        if "%" in pair or "+" in pair:
+        if encoded:
             name, value = unquote_plus(name), unquote_plus(value)
-        if name in found:
-            found[name].append(value)
-        elif name:
-            found[name] = [value]
+        if name:
+            found.append((name, value))
     return found
 
 
@@ -489,6 +495,9 @@ async def _send(
     head: bool,
 ) -> None:
     if isinstance(body, bytes):
+        if (reply := getattr(send, "reply", None)) is not None:
+            reply(status, headers, body)
+            return
         if status != 204:
             headers = [*headers, (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})

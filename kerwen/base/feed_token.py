@@ -9,8 +9,8 @@ One token has one text: anything else, a longer varint for instance, is refused.
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from kerwen.base.errors import Reason, Refused
 
@@ -23,8 +23,7 @@ _COUNT_MAX = 2**32 - 1
 _TEXT_MAX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class FeedToken:
+class FeedToken(NamedTuple):
     """Everything up to `pos` was told; to-device messages only up to `pos - to_device_lag`.
 
     `soft` counts the soft changes (typing, presence) of the worker whose boot is `soft_origin`.

@@ -267,13 +267,15 @@ class HttpProtocol(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         parser = self._parser
         method = parser.get_method()
+        path, query = _split(self._url)
         scope: Scope = {
             "type": "http",
             "method": _METHODS.get(method) or method.decode("latin-1"),
             "headers": self._headers,
             "client": self._client if not self._server.proxies else self._caller(),
+            "raw_path": path,
+            "query_string": query,
         }
-        scope["raw_path"], scope["query_string"] = _split(self._url)
         modern = parser.get_http_version() != "1.0"
         exchange = Exchange(self, scope, modern, modern and parser.should_keep_alive())
         self._url = b""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from kerwen.base import limits
@@ -32,6 +32,27 @@ STATUS_LINES: Final = {
 }
 
 
+Header = tuple[bytes, bytes]
+
+
+class FixedHeaders(list[Header]):
+    """Headers that many replies share: written out once. Never changed after they are made."""
+
+    __slots__ = ("lines",)
+
+    def __init__(self, headers: Iterable[Header]) -> None:
+        super().__init__(headers)
+        self.lines = header_lines(self)
+
+
+def header_lines(headers: list[Header]) -> bytes:
+    """Header fields as they are sent; names must be in small letters."""
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+        raise ValueError("a header holds a line break")  # would split the reply
+    return lines
+
+
 class Exchange:
     """One request and its reply: the `receive` and `send` of ASGI."""
 
@@ -48,9 +69,13 @@ class Exchange:
         self.whole = False  # the request is here to its end
         self._body: bytearray | bytes = b""
         self._discarded = 0
-        self._expects = modern and any(
-            name == b"expect" and value.lower() == b"100-continue"
-            for name, value in scope["headers"]
+        self._expects = (
+            modern
+            and scope["method"] != "GET"
+            and any(
+                name == b"expect" and value.lower() == b"100-continue"
+                for name, value in scope["headers"]
+            )
         )
         self._head: bytes | None = None  # status and headers, until the first of the body
         self._begun = False  # a part of the reply is on its way
@@ -62,13 +87,24 @@ class Exchange:
 
     def start(self) -> None:
         """Calls the application in a task of its own."""
+        task = self._task = asyncio.get_running_loop().create_task(self._serve())
+        self._connection.server.tasks.add(task)
+
+    async def _serve(self) -> None:
+        """The task: without a whole reply at its end, the connection cannot go on."""
         server = self._connection.server
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(
-            server.app(self._scope, self.receive, self.send)  # type: ignore[arg-type]
-        )
-        self._task = task
-        server.tasks.add(task)
-        task.add_done_callback(self._ended)
+        try:
+            await server.app(self._scope, self.receive, self)
+        except asyncio.CancelledError:
+            pass  # the peer is gone, or the server stops: the task ends here
+        except Exception:
+            log.exception("bug")
+        finally:
+            server.tasks.discard(self._task)
+            self._task = None
+            if not self._over:
+                self._over = True
+                self._connection.give_up(told=self._begun)
 
     @property
     def begun(self) -> bool:
@@ -128,8 +164,30 @@ class Exchange:
 
     # --- the reply
 
-    async def send(self, message: Message) -> None:
-        """The head of the reply, then its body in one or more parts."""
+    def reply(self, status: int, headers: list[Header], body: bytes) -> None:
+        """A whole reply at once; says its length itself. What two messages would do, quicker."""
+        assert not self._begun, "a reply has one head"
+        if self._over:
+            return
+        connection = self._connection
+        server = connection.server
+        server.statuses[status // 100] += 1
+        lines = headers.lines if type(headers) is FixedHeaders else header_lines(headers)
+        if self._keep and not server.stopping:
+            last = b"\r\n"
+        else:
+            self._keep = False
+            last = b"connection: close\r\n\r\n"
+        if status not in (204, 304):
+            last = b"content-length: %d\r\n%b" % (len(body), last)
+            if self._scope["method"] != "HEAD":
+                last += body
+        self._begun = True
+        connection.send(STATUS_LINES[status] + server.date_line() + lines + last)
+        self._finish()
+
+    async def __call__(self, message: Message) -> None:
+        """The `send` of ASGI: the head of the reply, then its body in one or more parts."""
         if message["type"] == "http.response.start":
             assert self._head is None, "a reply has one head"
             self._head = self._make_head(message["status"], message["headers"])
@@ -144,35 +202,28 @@ class Exchange:
             return
         await self._connection.drained()
 
-    def _make_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    def _make_head(self, status: int, headers: list[Header]) -> bytes:
         """The reply's head. Header names must be in small letters."""
         server = self._connection.server
         server.statuses[status // 100] += 1
-        parts = [STATUS_LINES[status], server.date_line()]
+        parts = [STATUS_LINES[status], server.date_line(), header_lines(headers)]
         for name, value in headers:
-            parts.append(b"%s: %s\r\n" % (name, value))
             if name == b"content-length":
                 self._left = int(value)
-        lines = len(headers) + 3
         if self._scope["method"] == "HEAD" or status in (204, 304):
             self._left = 0
         elif self._left < 0:
             if self._modern:
                 self._chunked = True
                 parts.append(b"transfer-encoding: chunked\r\n")
-                lines += 1
             else:
                 self._keep = False
         if self._keep and server.stopping:
             self._keep = False
         if not self._keep:
             parts.append(b"connection: close\r\n")
-            lines += 1
         parts.append(b"\r\n")
-        head = b"".join(parts)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines:
-            raise ValueError("a header holds a line break")  # would split the reply
-        return head
+        return b"".join(parts)
 
     def _frame(self, body: bytes, more: bool) -> bytes:
         head, self._head = self._head or b"", None
@@ -195,14 +246,3 @@ class Exchange:
         self._over = True
         self._body = b""
         self._connection.done(self, self._keep)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """The application returned; without a whole reply, the connection cannot go on."""
-        self._connection.server.tasks.discard(task)
-        self._task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("bug", exc_info=error)
-        if self._over:
-            return
-        self._over = True
-        self._connection.give_up(told=self._begun)

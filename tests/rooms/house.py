@@ -338,11 +338,11 @@ async def soon(deed: Coroutine[Any, Any, T]) -> T:
 
 async def parked(house: House, count: int = 1) -> None:
     """Waits until so many syncs wait for news."""
-    for _ in range(10_000):
-        if house.messenger.sync.parked >= count:
-            return
+    loop = asyncio.get_running_loop()
+    end = loop.time() + PATIENCE_S
+    while house.messenger.sync.parked < count:
+        assert loop.time() < end, f"{house.messenger.sync.parked} syncs wait, not {count}"
         await asyncio.sleep(0)
-    raise AssertionError(f"{house.messenger.sync.parked} syncs wait, not {count}")
 
 
 def sqlite_house(folder: Path, template: Path, **settings: Any) -> House:

@@ -26,7 +26,8 @@ class SyncApi:
     async def sync(self, request: Request) -> Any:
         """GET /_matrix/client/v3/sync"""
         caller = request.caller
-        presence = request.query("set_presence", "online")
+        query = request.query_values()
+        presence = query.get("set_presence", "online")
         if presence not in ("online", "offline", "unavailable"):
             raise Refused(Reason.INVALID_PARAM, "set_presence is online, offline or unavailable")
         after = b""
@@ -39,8 +40,8 @@ class SyncApi:
                 caller.account_no,
                 caller.user_id,
                 caller.device_no,
-                request.query("since") or None,
-                await self._filters.of(caller.account_no, request.query("filter")),
+                query.get("since") or None,
+                await self._filters.of(caller.account_no, query.get("filter")),
                 request.int_query("timeout", 0, 0, limits.SYNC_TIMEOUT_MAX_MS),
                 request.bool_query("full_state"),
                 after,

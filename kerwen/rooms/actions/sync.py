@@ -87,6 +87,8 @@ class Sync:
     async def __call__(self, asked: Asked) -> bytes:
         """The answer's JSON (CS #get-sync)."""
         token = await self._token(asked.since) if asked.since else None
+        if token is not None and not asked.timeout_ms and self._is_up_to_date(asked, token):
+            return await self._close(asked, None, token._replace(pos=self._feed.settled))
         deadline = asyncio.get_running_loop().time() + (
             min(asked.timeout_ms, SYNC_TIMEOUT_MAX_MS) / 1000
         )
@@ -106,6 +108,28 @@ class Sync:
         finally:
             watch.parked -= 1
             watch.expires_ms = self._clock() + LINGER_MS
+
+    def _is_up_to_date(self, asked: Asked, token: FeedToken) -> bool:
+        """Whether memory alone proves that there is no news and nothing to acknowledge: then one
+        that does not wait is answered at once."""
+        watch = self._wake.get(asked.user_no)
+        if watch is None or watch.pending.get(asked.device_no, 0) is not None:
+            return False
+        if not self._quiet(asked, token, watch):
+            return False
+        watch.expires_ms = self._clock() + LINGER_MS
+        return True
+
+    def _quiet(self, asked: Asked, token: FeedToken, watch: Watch) -> bool:
+        """Whether nothing happened since the token."""
+        return (
+            watch.base <= token.pos
+            and watch.last <= token.pos
+            and token.to_device_lag == 0
+            and token.soft == self._typing.count
+            and token.soft_origin == self._typing.origin
+            and not asked.full_state
+        )
 
     async def _token(self, text: str) -> FeedToken:
         """The token of `since`. Says `INVALID_PARAM`: `/sync` knows no M_UNKNOWN_POS."""
@@ -188,14 +212,7 @@ class Sync:
         following = FeedToken(upto, 0, self._typing.origin, soft)
         if token is None:
             return await self._first(asked, watch, following)
-        quiet = (
-            watch.base <= token.pos
-            and watch.last <= token.pos
-            and token.to_device_lag == 0
-            and (token.soft_origin, token.soft) == (self._typing.origin, soft)
-            and not asked.full_state
-        )
-        if quiet:
+        if self._quiet(asked, token, watch):
             return None, following
         return await self._news(asked, token, watch, following)
 
