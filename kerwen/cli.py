@@ -1,4 +1,5 @@
-"""The command line: `kerwen serve`, `account`, `backup`, `restore`, `doctor`, `dns`, `version`.
+"""The command line: `kerwen serve`, `account`, `alias`, `dkim`, `backup`, `restore`, `doctor`,
+`dns`, `version`.
 
 Wrong use and a wrong configuration end with 2 and one line; what could not be done, with 1.
 """
@@ -19,6 +20,7 @@ import msgspec
 from kerwen.base import config as configuration
 from kerwen.base.config import BadConfig, Config
 from kerwen.commands.account import add_parsers as add_account_parsers
+from kerwen.commands.mail import add_parsers as add_mail_parsers
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,6 +51,11 @@ def parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
     account = commands.add_parser("account", help="make, list, lock and delete accounts")
     for command in add_account_parsers(account):
+        add_flags(command)
+        command.set_defaults(run=_account)
+    alias = commands.add_parser("alias", help="names that lead to accounts or elsewhere")
+    dkim = commands.add_parser("dkim", help="the keys that sign outgoing mail")
+    for command in add_mail_parsers(alias, dkim):
         add_flags(command)
         command.set_defaults(run=_account)
     backup = commands.add_parser("backup", help="write the data folder to one file")

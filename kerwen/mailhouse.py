@@ -29,18 +29,20 @@ from kerwen.mail.actions.records import Records
 from kerwen.mail.actions.release import Release
 from kerwen.mail.actions.report import Report
 from kerwen.mail.actions.search import Search
+from kerwen.mail.actions.sign_keys import SignKeys
 from kerwen.mail.actions.store_flags import StoreFlags
 from kerwen.mail.actions.submit import Submit
 from kerwen.mail.actions.tidy import Tidy
 from kerwen.mail.actions.unlock import OpenVaults
 from kerwen.mail.actions.views import Views
 from kerwen.mail.actions.watch import MailWatches
+from kerwen.mail.store.dkim_files import DkimFiles
 from kerwen.mail.store.key_file import key_file
 from kerwen.mail.store.queue_key import QueueKey
 from kerwen.mail.store.tags import Tags
 from kerwen.net.resolver import Resolver
 from kerwen.storage.blobs import Blobs
-from kerwen.storage.database import Database
+from kerwen.storage.database import Database, Kind
 from kerwen.storage.feed import Feed
 from kerwen.vault.actions.delivery_keys import DeliveryKeys
 from kerwen.vault.store import Vaults
@@ -73,6 +75,7 @@ class MailHouse:
     receive: Receive
     arrive: Arrive
     submit: Submit
+    sign_keys: SignKeys
     tidy: Tidy
     resolver: Resolver
     at_stop: list[Callable[[], None]] = field(default_factory=list)
@@ -93,6 +96,7 @@ def build_mail(
     keys = config.data_path / "keys"
     tags = Tags(key_file(keys, "mail"))
     delivery_keys = DeliveryKeys(db, vaults, secrets.token_bytes, clock)
+    feed.follow(delivery_keys.follow, Kind.ACCOUNT)
     open_vaults = OpenVaults(db, vaults)
     release = Release(blobs)
     records = Records(db, blobs, vaults)
@@ -116,7 +120,11 @@ def build_mail(
     asked = resolver.answer if config.dns or not config.dev else None
     checks = Check(host, asked, clock)
     arrive = Arrive(host, receive, checks, outcomes, secrets.token_bytes, clock)
-    submit = Submit(host, recipients, receive, outcomes, lambda: (), secrets.token_bytes, clock)
+    sign_keys = SignKeys(DkimFiles(keys / "dkim", host), clock)
+    arrive.sealing_keys = sign_keys.signing
+    submit = Submit(
+        host, recipients, receive, outcomes, sign_keys.signing, secrets.token_bytes, clock
+    )
 
     async def keep_tidy() -> None:
         while True:
@@ -152,9 +160,10 @@ def build_mail(
         receive,
         arrive,
         submit,
+        sign_keys,
         tidy,
         resolver,
         [watches.stop],
-        [compact.work, keep_tidy],
+        [compact.work, keep_tidy, sign_keys.begin],
         [close],
     )

@@ -27,6 +27,7 @@ from kerwen.api.client.accounts import Accounts
 from kerwen.api.health import Health
 from kerwen.api.http import App, Cost
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
+from kerwen.api.mail_deeds import MailDeeds
 from kerwen.base.clock import now_ms
 from kerwen.base.config import CHAT_KINDS, BadConfig, Config, Listen, recorded_domain
 from kerwen.base.memory import reuse_buffers
@@ -130,6 +131,7 @@ def _add_mail(house: House, blobs: Blobs, accounts: Accounts, limiter: TokenBuck
     def spend(address: str) -> None:
         limiter.spend(Cost.LOGIN, 0, address)
 
+    house.deeds.update(MailDeeds(mail.recipients, mail.sign_keys).deeds())
     imap = maildoors.build_imap(config, db, mail, sign_in, spend)
     house.factories["imap"] = imap.imap
     house.factories["imaps"] = imap.imaps

@@ -78,6 +78,7 @@ from kerwen.keys.store import (
     on_device_renamed,
 )
 from kerwen.keys.store.key_counts import KeyCounts
+from kerwen.mail.actions.mailboxes import ensure as ensure_mailboxes
 from kerwen.mail.actions.tidy import Tidy
 from kerwen.mail.store.forget import forget_account as forget_mail
 from kerwen.media.actions.clean import Clean
@@ -200,6 +201,7 @@ def build_messenger(
             well_known=_well_known(config),
         ),
         AccountHooks(
+            on_registered=[_mailboxes] if config.has_mail else [],
             reserved=lambda localpart: services.user_is_claimed(f"@{localpart}:{domain}"),
             device_id_taken=is_cross_signing_key,
             on_device_removed=[on_device_removed, _drop_pushers, drop_connections],
@@ -385,6 +387,11 @@ def _argon2(config: Config) -> Argon2:
     if config.dev and config.cheap_passwords:
         return CHEAP
     return Argon2()
+
+
+async def _mailboxes(tx: Tx, account_no: int, user_id: str) -> None:
+    """Whoever has mail has its mailboxes from the start."""
+    await ensure_mailboxes(tx, account_no, now_ms() // 1000)
 
 
 async def _drop_pushers(tx: Tx, account_no: int, device_no: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from kerwen.base.config import BadConfig, Config, folder_of
 
+_GIVEN = frozenset({"name", "admin", "erase", "label", "uses", "days", "target"})
 _SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -68,9 +69,7 @@ def _has_folder(options: argparse.Namespace) -> bool:
 def arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What the deed is given."""
     given = {
-        key: value
-        for key, value in vars(options).items()
-        if key in ("name", "admin", "erase", "label", "uses", "days") and value is not None
+        key: value for key, value in vars(options).items() if key in _GIVEN and value is not None
     }
     if "password_file" in options:
         given["password"] = read_password(options.password_file)

@@ -73,6 +73,24 @@ def load(domain: str, selector: str, pem: bytes) -> SigningKey:
     return SigningKey(domain, selector, private)
 
 
+def generate(rsa_bits: int) -> dict[str, bytes]:
+    """New private keys as PEM, by `rsa` and `ed25519`."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    keys: dict[str, RSAPrivateKey | Ed25519PrivateKey] = {
+        "rsa": rsa.generate_private_key(65537, rsa_bits),
+        "ed25519": Ed25519PrivateKey.generate(),
+    }
+    return {
+        kind: key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        for kind, key in keys.items()
+    }
+
+
 def _base64(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).decode()
 

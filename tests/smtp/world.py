@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import secrets
 import ssl
@@ -11,6 +12,7 @@ from typing import Any
 
 from kerwen.accounts.store import accounts as account_store
 from kerwen.base.config import Config
+from kerwen.mail import dkim_keys
 from kerwen.mail.actions.sign_in import SignIn
 from kerwen.maildoors import build_smtp
 from kerwen.net import certificates, tls
@@ -19,6 +21,12 @@ from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
 from tests.imap.world import PEOPLE, Accounts
 from tests.mail_store.house import House
+
+
+@functools.cache
+def _dkim_keys() -> dict[str, bytes]:
+    """Made once a run: keys cost time."""
+    return dkim_keys.generate(2048)
 
 
 class Client:
@@ -78,6 +86,11 @@ class World:
     """The doors, their ports, and the house behind them."""
 
     def __init__(self, db: Database, feed: Feed, folder: Path, **settings: Any) -> None:
+        keys = folder / "keys" / "dkim"
+        keys.mkdir(parents=True)
+        for kind, pem in _dkim_keys().items():
+            (keys / f"k1-{kind}.pem").write_bytes(pem)
+        (keys / "in-use").write_text("k1\n")
         self.house = House(db, feed, folder)
         self.mail = self.house.mail
         config = Config(dev=True, data=str(folder), domain="kerwen.test", **settings)

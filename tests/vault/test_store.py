@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from kerwen.base.errors import Reason, Refused
-from kerwen.storage.database import Database
+from kerwen.storage.database import Database, Kind
+from kerwen.storage.feed import Feed
 from kerwen.storage.sql import sql
 from kerwen.vault.actions.delivery_keys import DeliveryKeys
 from kerwen.vault.epoch import EPOCH_MESSAGES_MAX, EPOCH_MS_MAX
@@ -156,8 +157,9 @@ async def test_rows_swapped_between_accounts_do_not_open(
 
 
 async def test_old_mail_stays_shut_until_the_recovery_key_opens_it(
-    database: Database, vaults: Vaults, keys: DeliveryKeys
+    database: Database, feed: Feed, vaults: Vaults, keys: DeliveryKeys
 ) -> None:
+    feed.follow(keys.follow, Kind.ACCOUNT)
     await create(database, vaults, PASSWORD)
     recovery = b"r" * 32
     async with database.write() as tx:
@@ -169,7 +171,7 @@ async def test_old_mail_stays_shut_until_the_recovery_key_opens_it(
     async with database.write() as tx:
         await vaults.drop_slot(tx, AYNA, *PASSWORD[:2])
         await vaults.create(tx, AYNA, [new])
-    keys.forget(AYNA)
+        tx.change(Kind.ACCOUNT, AYNA)
     new_box = (await keys.of(AYNA)).seal(LETTER, b"new mail")
     async with database.read() as snap:
         with await vaults.unlock(snap, AYNA, *new) as opened:
@@ -186,6 +188,24 @@ async def test_old_mail_stays_shut_until_the_recovery_key_opens_it(
             assert opened.generations == [1, 2]
             assert await vaults.unseal(snap, opened, LETTER, old_box) == b"old mail"
             assert await vaults.unseal(snap, opened, LETTER, new_box) == b"new mail"
+
+
+async def test_an_epoch_outlives_changes_that_make_no_vault(
+    database: Database, feed: Feed, vaults: Vaults, keys: DeliveryKeys
+) -> None:
+    feed.follow(keys.follow, Kind.ACCOUNT)
+    await create(database, vaults, PASSWORD)
+    first = await keys.of(AYNA)
+    async with database.write() as tx:
+        tx.change(Kind.ACCOUNT, AYNA)
+    assert await keys.of(AYNA) is first
+    async with database.write() as tx:
+        await vaults.drop_account(tx, AYNA)
+        tx.change(Kind.ACCOUNT, AYNA)
+    with pytest.raises(Refused) as refused:
+        await keys.of(AYNA)
+    assert refused.value.reason is Reason.VAULT_CLOSED
+    assert not any(first.key), "it was overwritten"
 
 
 async def test_a_new_recovery_key_ends_the_old_one(database: Database, vaults: Vaults) -> None:

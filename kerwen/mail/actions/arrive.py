@@ -73,8 +73,8 @@ class Arrive:
         self.opinion: Opinion | None = None
         self.taste: Taste | None = None
         self.greylist: Greylist | None = None
-        self.sealing_key: Callable[[], SigningKey | None] = lambda: None
-        """The key with which we seal (ARC) what goes on elsewhere."""
+        self.sealing_keys: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None
+        """The keys of which the first seals (ARC) what goes on elsewhere."""
 
     async def recipient(
         self, peer: Peer, letter: Letter, address: str, wishes: Wishes, size: int = 0
@@ -113,7 +113,7 @@ class Arrive:
         elsewhere = [one for one in accepted if one.found.elsewhere]
         onward = _delivered_to(elsewhere)
         if elsewhere:
-            onward = self._seal(marks + kept, raw[end:], seen, results, now) + onward
+            onward = await self._seal(marks + kept, raw[end:], seen, results, now) + onward
         done = await self._receive.run(
             Envelope(letter.sender, letter.envelope_id, letter.return_full, letter.utf8,
                      eight_bit=not raw.isascii()),
@@ -167,7 +167,7 @@ class Arrive:
             recipient=accepted[0].address if len(accepted) == 1 else None,
         )
 
-    def _seal(
+    async def _seal(
         self,
         header: bytes,
         body: bytes,
@@ -175,9 +175,9 @@ class Arrive:
         results: list[auth_results.Result],
         now: int,
     ) -> bytes:
-        key = self.sealing_key()
-        if key is None:
+        if self.sealing_keys is None:
             return b""
+        key = (await self.sealing_keys())[0]
         chain = seen.arc or arc.Arc(arc.Chain.NONE)
         return arc.seal(header, body, chain, results, key, self._host, now // 1000)
 

@@ -8,7 +8,7 @@ Recipients here have it when `run` returns; for those elsewhere it is in the que
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from kerwen.base import limits
@@ -38,7 +38,7 @@ class Submit:
         recipients: Recipients,
         receive: Receive,
         outcomes: Outcomes,
-        keys: Callable[[], Sequence[SigningKey]],
+        keys: Callable[[], Awaitable[Sequence[SigningKey]]],
         draw: Callable[[int], bytes],
         clock: Clock = now_ms,
     ) -> None:
@@ -97,9 +97,7 @@ class Submit:
         return mark
 
     async def _signed(self, header: bytes, body: bytes, now: int) -> bytes:
-        keys = self._keys()
-        if not keys:
-            return b""
+        keys = await self._keys()
         if len(body) > OFF_LOOP:
             return await asyncio.to_thread(dkim.sign, header, body, keys, now // 1000)
         return dkim.sign(header, body, keys, now // 1000)

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kerwen.base.errors import Reason, Refused
-from kerwen.storage.database import Database
+from kerwen.storage.database import Change, Database, Kind
 from kerwen.vault.epoch import Epoch
 from kerwen.vault.slots import KEY_BYTES
 from kerwen.vault.store import Vaults
@@ -23,7 +23,9 @@ class DeliveryKeys:
     so what was sealed with it can always be opened.
     """
 
-    __slots__ = ("_clock", "_db", "_draw", "_epochs", "_making", "_vaults")
+    __slots__ = (
+        "_clock", "_db", "_doubted", "_draw", "_epochs", "_generations", "_making", "_vaults",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -37,6 +39,8 @@ class DeliveryKeys:
         self._draw = draw
         self._clock = clock
         self._epochs: OrderedDict[int, Epoch] = OrderedDict()
+        self._generations: dict[int, int] = {}  # of the vault that an epoch's key is sealed to
+        self._doubted: set[int] = set()  # accounts in which something changed
         self._making: dict[int, asyncio.Lock] = {}
 
     async def of(self, account_no: int) -> Epoch:
@@ -49,6 +53,7 @@ class DeliveryKeys:
             lock = self._making.setdefault(account_no, asyncio.Lock())
             try:
                 async with lock:
+                    await self._look_again(account_no)
                     found = self._current(account_no) or await self._begin(account_no)
             finally:
                 if not lock.locked():
@@ -56,8 +61,18 @@ class DeliveryKeys:
         found.messages += 1
         return found
 
+    def follow(self, pos: int, changes: Sequence[Change]) -> None:
+        """Hears from the feed of accounts that changed: one may have a new vault, or be gone."""
+        for kind, account_no, _ in changes:
+            if kind == Kind.ACCOUNT and account_no in self._epochs:
+                self._doubted.add(account_no)
+            elif kind == Kind.JUMP:
+                self._doubted.update(self._epochs)
+
     def forget(self, account_no: int) -> None:
         """Ends an account's epoch: it has a new vault, or is gone."""
+        self._doubted.discard(account_no)
+        self._generations.pop(account_no, None)
         old = self._epochs.pop(account_no, None)
         if old is not None:
             old.wipe()
@@ -69,10 +84,20 @@ class DeliveryKeys:
 
     def _current(self, account_no: int) -> Epoch | None:
         found = self._epochs.get(account_no)
-        if found is None or found.over(self._clock()):
+        if found is None or found.over(self._clock()) or account_no in self._doubted:
             return None
         self._epochs.move_to_end(account_no)
         return found
+
+    async def _look_again(self, account_no: int) -> None:
+        """Whether an epoch's vault is still the newest one."""
+        if account_no not in self._doubted:
+            return
+        self._doubted.discard(account_no)
+        async with self._db.read(single=True) as snap:
+            newest = await self._vaults.public_key(snap, account_no)
+        if newest is None or newest[0] != self._generations.get(account_no):
+            self.forget(account_no)
 
     async def _begin(self, account_no: int) -> Epoch:
         epoch_no = await self._db.take_id("vault_epoch")
@@ -84,6 +109,9 @@ class DeliveryKeys:
             await self._vaults.add_epoch(tx, epoch, *newest)
         # an older epoch may still seal a message elsewhere: it is dropped, not wiped
         self._epochs[account_no] = epoch
+        self._generations[account_no] = newest[0]
         while len(self._epochs) > ACCOUNTS_MAX:
-            self._epochs.popitem(last=False)
+            gone, _ = self._epochs.popitem(last=False)
+            self._generations.pop(gone, None)
+            self._doubted.discard(gone)
         return epoch
