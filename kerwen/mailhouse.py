@@ -99,7 +99,7 @@ def build_mail(
     feed.follow(delivery_keys.follow, Kind.ACCOUNT)
     open_vaults = OpenVaults(db, vaults)
     release = Release(blobs)
-    records = Records(db, blobs, vaults)
+    records = Records(db, blobs, vaults, delivery_keys)
     mailboxes = Mailboxes(db, release, clock)
     compact = Compact(db, blobs, delivery_keys, records, open_vaults, clock)
     records.tired = compact.met

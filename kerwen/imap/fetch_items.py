@@ -9,7 +9,8 @@ it, so that a listing of thousands costs one formatting a message and no call fo
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, repeat
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +29,7 @@ from kerwen.mail.store.segment import Flag
 
 _LISTED: Final = frozenset({Kind.ENVELOPE, Kind.BODYSTRUCTURE, Kind.BODY})
 _WHOLE: Final = section.Section()
+_LONG: Final = 200  # bytes of a value from which on it is better not copied once more
 _RAW: Final = "raw"  # how a message that is read piece by piece is kept for a while
 GONE: Final = Refused(Reason.MESSAGE_GONE, "The message is gone")
 
@@ -189,11 +191,25 @@ class Plan:
     def answers(self, reading: Reading, names: Names) -> bytes:
         """The FETCH answers of what was read. Raises `section.UnknownEncoding`."""
         columns = [self._column(one, reading, names) for one in self.attributes]
-        pieces = b" ".join([piece for piece, _ in columns])
-        form = b"* %d FETCH (" + pieces + b")\r\n"
-        numbers = [at + 1 for at in reading.places]
-        values = [values for _, some in columns for values in some]
-        return b"".join([form % one for one in zip(numbers, *values, strict=True)])
+        numbers: list[Sequence[Any]] = [[at + 1 for at in reading.places]]
+        form, values = b"* %d FETCH (", numbers
+        told: list[Sequence[bytes] | bytes] = []
+        last = len(columns) - 1
+        for at, (piece, some) in enumerate(columns):
+            form += piece
+            values = values + some
+            if piece.endswith(b"%b") and some[-1] and len(some[-1][0]) > _LONG:
+                # long values are joined once, not copied into a row first
+                *values, long = values
+                told += (_formed(form[:-2], values), long)
+                form, values = b"", []
+            form += b")\r\n" if at == last else b" "
+        told.append(_formed(form, values))
+        count = len(reading.places)
+        rows: list[Iterable[bytes]] = [
+            repeat(one, count) if isinstance(one, bytes) else one for one in told
+        ]
+        return b"".join(chain.from_iterable(zip(*rows, strict=True)))
 
     def _column(self, one: Attribute, reading: Reading, names: Names) -> Column:
         if one.kind is Kind.FLAGS:
@@ -203,6 +219,13 @@ class Plan:
         if one.section is not None:
             return _OF_SECTION[one.kind](reading, one)
         return _COLUMNS[one.kind](reading)
+
+
+def _formed(form: bytes, values: list[Sequence[Any]]) -> list[bytes] | bytes:
+    """A format with its values, row by row; without any it is the same for all."""
+    if not values:
+        return form % ()
+    return [form % one for one in zip(*values, strict=True)]
 
 
 @functools.lru_cache(512)
@@ -274,12 +297,12 @@ def _size(reading: Reading) -> Column:
 
 def _internal_date(reading: Reading) -> Column:
     dates = _picked(reading.view.dates, reading.places)
-    return b"INTERNALDATE %b", [[responses.internal_date(date * 1000) for date in dates]]
+    return b"INTERNALDATE %b", [responses.internal_dates(dates)]
 
 
 def _save_date(reading: Reading) -> Column:
     dates = _picked(reading.view.saved, reading.places)
-    return b"SAVEDATE %b", [[responses.internal_date(date * 1000) for date in dates]]
+    return b"SAVEDATE %b", [responses.internal_dates(dates)]
 
 
 def _email_id(reading: Reading) -> Column:

@@ -8,6 +8,7 @@ import logging
 from array import array
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kerwen.base.errors import Refused, Unavailable
@@ -127,7 +128,9 @@ class Session:
     def unlocked(self) -> Unlocked:
         """Its open vault."""
         assert self.signed is not None, "the stage says so"
-        return self.signed.unlocked
+        unlocked = self.signed.unlocked
+        unlocked.used_s = monotonic()
+        return unlocked
 
     @property
     def mailbox(self) -> Selected:

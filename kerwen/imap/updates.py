@@ -60,6 +60,10 @@ def _compare(
     was: Segment, now: Segment, at_old: int, at_new: int, last: int, found: Differences
 ) -> None:
     count = len(was)
+    if count and not len(now):
+        found.gone += range(at_old, at_old + count)
+        found.gone_uids += was.uids
+        return
     if was.uids == now.uids[:count]:
         if was.modseqs != now.modseqs[:count]:
             modseqs = now.modseqs

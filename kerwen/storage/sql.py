@@ -18,7 +18,9 @@ _numbers = itertools.count(1)
 
 
 class Sql:
-    """One statement. `lite` and `postgres` are its texts, `names` its parameters in order."""
+    """One statement. `lite` and `postgres` are its texts, `names` its parameters in order.
+    `sealed`: what it deletes is sealed, so SQLite need not overwrite it.
+    """
 
     __slots__ = (
         "lists",
@@ -28,13 +30,15 @@ class Sql:
         "names",
         "number",
         "postgres",
+        "sealed",
         "text",
         "text_lists",
         "uses_pos",
     )
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, sealed: bool) -> None:
         self.text = text
+        self.sealed = sealed
         self.name = ""
         self.number = next(_numbers)  # names its prepared form on PostgreSQL
         self.lists = frozenset(m.group(2) for m in _LIST.finditer(text))
@@ -58,9 +62,9 @@ def _expand(text: str, dialect: Dialect) -> str:
     return _TOKEN.sub(lambda m: dialect.tokens[m.group(1)], text)
 
 
-def sql(text: str) -> Sql:
+def sql(text: str, *, sealed: bool = False) -> Sql:
     """Makes a statement of a text; module-level constants only, so that it costs once."""
-    return Sql(text)
+    return Sql(text, sealed)
 
 
 def expand_script(text: str, dialect: Dialect) -> str:

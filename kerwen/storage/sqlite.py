@@ -31,7 +31,15 @@ from kerwen.storage.database import Row
 from kerwen.storage.ending import Broken, Ending
 from kerwen.storage.feed import Feed, settled_at
 from kerwen.storage.sql import Sql, sql
-from kerwen.storage.sqlite_link import Readers, Reading, bind, connect, is_busy, translated
+from kerwen.storage.sqlite_link import (
+    Readers,
+    Reading,
+    bind,
+    connect,
+    is_busy,
+    not_overwriting,
+    translated,
+)
 
 __all__ = ["LiteTx", "SqliteDatabase", "connect"]
 
@@ -93,7 +101,11 @@ class LiteTx(Ending):
         if self.checked:
             self._check(sql)
         try:
-            return self._conn.execute(sql.lite, bind(sql, params) if sql.lists else params).rowcount
+            bound = bind(sql, params) if sql.lists else params
+            if sql.sealed:
+                with not_overwriting(self._conn):
+                    return self._conn.execute(sql.lite, bound).rowcount
+            return self._conn.execute(sql.lite, bound).rowcount
         except (sqlite3.Error, UnicodeEncodeError) as error:
             raise self._failed(error) from error
 

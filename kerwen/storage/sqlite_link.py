@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import itertools
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -72,6 +75,24 @@ def connect(path: Path, *, query_only: bool = False, wait_s: float = 5) -> sqlit
         conn.close()
         raise
     return conn
+
+
+@contextmanager
+def not_overwriting(conn: sqlite3.Connection) -> Iterator[None]:
+    """What is deleted meanwhile is sealed: its pages are freed without being written once more."""
+    _overwrite(conn, "fast")
+    try:
+        yield
+    finally:
+        _overwrite(conn, "on")
+
+
+_texts = itertools.count()
+
+
+def _overwrite(conn: sqlite3.Connection, how: str) -> None:
+    # it works when it is compiled, so no text may come twice: a known one is not compiled again
+    conn.execute(f"pragma secure_delete = {how} -- {next(_texts)}")
 
 
 def bind(sql: Sql, params: dict[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,10 @@ class OpenVault:
 
     def learn(self, epoch_no: int, generation: int, box: bytes) -> None:
         """Opens the sealed key of an epoch and keeps it. Says `BOX_DAMAGED`, `VAULT_CLOSED`."""
-        key = opened_key(self.key_of(generation), self.account_no, epoch_no, box)
+        self.take(epoch_no, opened_key(self.key_of(generation), self.account_no, epoch_no, box))
+
+    def take(self, epoch_no: int, key: bytes | bytearray) -> None:
+        """Keeps the key of an epoch."""
         self._epochs[epoch_no] = bytearray(key)
         if len(self._epochs) > EPOCH_KEYS_MAX:
             _wipe(self._epochs.popitem(last=False)[1])

@@ -111,11 +111,10 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 @given(st.integers(-62_135_000_000, 253_402_000_000))
-def test_internal_date(second: int) -> None:
+def test_internal_dates(second: int) -> None:
     when = EPOCH + datetime.timedelta(seconds=second)
-    ms = second * 1000
     wanted = f'"{when.day:2}-{when:%b}-{when.year:04} {when:%H:%M:%S} +0000"'
-    assert responses.internal_date(ms) == wanted.encode()
+    assert responses.internal_dates([second]) == [wanted.encode()]
 
 
 @pytest.mark.parametrize(

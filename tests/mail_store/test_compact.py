@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from kerwen.mail.actions import sealing
+from kerwen.mail.actions import compact, sealing
 from kerwen.mail.actions.append import Item
 from kerwen.mail.actions.tidy import RETIRED_MS
 from kerwen.mail.store import mailboxes, messages, page
@@ -83,6 +85,44 @@ async def test_readers_and_deliveries_ask_for_it(house: House) -> None:
     await house.mail.compact.drain()
     assert len(house.mail.vaults) == 0
     assert await loose(house) == 0
+
+
+async def test_the_work_waits_until_it_is_quiet(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second after the last command; not for ever where there is always another."""
+    now = 1000.0
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        if not seconds:
+            return
+        slept.append(seconds)
+        now += seconds
+        if busy:
+            lease.unlocked.used_s = now
+        if len(slept) > 100:
+            raise AssertionError("it waits for ever")
+
+    monkeypatch.setattr(compact, "monotonic", lambda: now)
+    monkeypatch.setattr("kerwen.mail.actions.compact.asyncio.sleep", sleep)
+    for busy in (False, True):
+        nos = [(await house.deliver(letter(n), 1))[0].no for n in range(70)]
+        lease = await house.open(1)
+        lease.unlocked.used_s = now - 0.5
+        slept.clear()
+        begun = now
+        await house.mail.records.cards(lease.unlocked, nos)
+        work = asyncio.create_task(house.mail.compact.work())
+        while await loose(house):
+            await asyncio.wait({work}, timeout=0.01)
+        work.cancel()
+        await asyncio.wait({work})
+        lease.close()
+        waited = now - begun
+        assert waited == pytest.approx(compact.PATIENCE_S if busy else compact.QUIET_S)
+        assert len(house.mail.vaults) == 0
 
 
 async def test_small_pages_become_one_and_hollow_packs_are_packed_anew(house: House) -> None:

@@ -28,6 +28,8 @@ from kerwen.storage.sqlite_link import connect, translated
 from tests.storage.probe import ADD, ADD_NO, COUNT, CREATE, feed_rows, numbers
 
 GROW = sql("insert into probe (no, t) values (:no, hex(zeroblob(100000)))")
+DROP = sql("delete from probe where no = 9")
+DROP_SEALED = sql("delete from probe where no = 9", sealed=True)
 ENDLESS = sql(
     "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n"
 )
@@ -97,6 +99,32 @@ async def _add(db: SqliteDatabase, key: int) -> int:
 async def _reasons(*deeds: Any) -> list[Any]:
     results = await asyncio.gather(*deeds, return_exceptions=True)
     return [r.reason if isinstance(r, Unavailable) else r for r in results]
+
+
+async def test_what_is_deleted_is_overwritten_unless_it_is_sealed(
+    db: SqliteDatabase, path: Path
+) -> None:
+    marks = {True: b"sealed-and-gone", False: b"in-clear-and-gone"}
+
+    def left() -> dict[bool, bool]:
+        log = path.with_name(path.name + "-wal").read_bytes()
+        # what lies behind the last frame that is in use was overwritten in a later one
+        db._conn.execute("pragma wal_checkpoint(truncate)")
+        assert log
+        return {sealed: mark in path.read_bytes() for sealed, mark in marks.items()}
+
+    for at in range(2):  # a known pragma is not compiled again: it must work a second time too
+        for sealed, mark in marks.items():
+            async with db.write() as tx:
+                await tx.run(ADD, no=9, n=1, t="", b=mark * 2_000)
+            assert left()[sealed]
+            async with db.write() as tx:
+                await tx.run(DROP_SEALED if sealed else DROP)
+            assert left()[sealed] is sealed, at
+    with pytest.raises(sqlite3.OperationalError):
+        async with db.write() as tx:
+            await tx.run(sql("delete from nowhere", sealed=True))
+    assert db._conn.execute("pragma secure_delete").fetchone()[0] == 1
 
 
 async def test_those_who_wait_share_a_commit(db: SqliteDatabase, disk: Disk) -> None:

@@ -239,6 +239,30 @@ async def test_delivery_needs_no_secret_and_reading_one_box_an_epoch(
         assert refused.value.reason is Reason.VAULT_CLOSED
 
 
+async def test_an_epoch_in_use_is_taught_to_who_may_open_it(
+    database: Database, vaults: Vaults, keys: DeliveryKeys
+) -> None:
+    await create(database, vaults, PASSWORD)
+    first = await keys.of(AYNA)
+    box = first.seal(LETTER, b"x")
+    with await unlock(database, vaults, PASSWORD) as opened:
+        assert not keys.teach(opened, first.epoch_no + 1)
+        assert keys.teach(opened, first.epoch_no)
+        assert opened.unseal(LETTER, box) == b"x"
+        taught = opened._epochs[first.epoch_no]
+    assert not any(taught)
+    assert any(first.key), "the vault had a copy of its own"
+    # a new vault, which the old secret does not open
+    await create(database, vaults, TOKEN)
+    keys.forget(AYNA)
+    second = await keys.of(AYNA)
+    with await unlock(database, vaults, PASSWORD) as opened:
+        assert not keys.teach(opened, second.epoch_no)
+        assert not opened.knows(second.epoch_no)
+    with await unlock(database, vaults, TOKEN) as opened:
+        assert keys.teach(opened, second.epoch_no)
+
+
 async def test_a_delivery_key_is_changed_in_time(
     database: Database, vaults: Vaults, keys: DeliveryKeys, time: Time
 ) -> None:

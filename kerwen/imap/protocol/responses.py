@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Final
 
 from kerwen.imap.protocol import mailbox_names
@@ -185,7 +186,9 @@ def exists(count: int) -> bytes:
 
 def expunges(places: Sequence[int]) -> bytes:
     """EXPUNGE of messages at these places (sorted, from 0); each shifts those behind it."""
-    return b"".join(b"* %d EXPUNGE\r\n" % (place + 1 - gone) for gone, place in enumerate(places))
+    numbers = [place + 1 - gone for gone, place in enumerate(places)]
+    # neighbours have the same number one after the other
+    return b"".join([b"* %d EXPUNGE\r\n" % at * len(list(same)) for at, same in groupby(numbers)])
 
 
 def vanished(uids: Iterable[int], *, earlier: bool = False) -> bytes:
@@ -201,11 +204,10 @@ def fetch(number: int, items: Iterable[bytes]) -> bytes:
     return b"* %d FETCH (%b)\r\n" % (number, b" ".join(items))
 
 
-def internal_date(ms: int) -> bytes:
-    """date-time, in UTC."""
-    minutes, second = divmod(ms // 1000, 60)
-    days, minute = divmod(minutes, 1_440)
-    return _day(days) + _TIMES[minute] + _SECONDS[second]
+def internal_dates(seconds: Iterable[int]) -> list[bytes]:
+    """date-time of each of these seconds since 1970, in UTC."""
+    day, times, rest = _day, _TIMES, _SECONDS
+    return [day(at // 86_400) + times[at // 60 % 1_440] + rest[at % 60] for at in seconds]
 
 
 _TIMES: Final = tuple(b"%02d:%02d:" % divmod(minute, 60) for minute in range(1_440))

@@ -21,7 +21,7 @@ from kerwen.mail.actions.mailboxes import ensure, name_of, unknown
 from kerwen.mail.actions.pages import Entry, NewPage, Pages
 from kerwen.mail.actions.sealing import BODY, ROW_MAX, EpochKeys, Made
 from kerwen.mail.store import mailboxes as boxes
-from kerwen.mail.store import messages, page, placed, record, threads
+from kerwen.mail.store import messages, page, placed, threads
 from kerwen.mail.store.mailboxes import Account, Mailbox
 from kerwen.mail.store.segment import SYSTEM_ALL, Placed, Segment
 from kerwen.mail.store.tags import Tags
@@ -32,6 +32,7 @@ from kerwen.vault.epoch import Epoch
 from kerwen.vault.seal import Belonging
 
 PAGED: Final = 24  # so many at once become a page
+_CHECKED_EARLY: Final = 64 * limits.KIB  # less is sealed in the time that a look takes
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -79,7 +80,9 @@ class Append:
         name = name_of(mailbox)
         if not 0 < len(items) <= limits.APPENDS_AT_ONCE:
             raise Refused(Reason.TOO_LARGE, f"At most {limits.APPENDS_AT_ONCE} messages at once")
-        await self.check(account_no, name, sum(item.made.size for item in items))
+        size = sum(item.made.size for item in items)
+        if size > _CHECKED_EARLY:
+            await self.check(account_no, name, size)
         first_no = await self._db.take_id("mail_message", len(items))
         work = _Sealed(account_no, first_no, items)
         try:
@@ -217,7 +220,7 @@ def _entry(made: Made, epoch: Epoch, no: int) -> Entry:
     return Entry(
         no,
         1,
-        record.card_of(made.raw, made.rendered, made.threading),
+        made.pieces,
         made.rendered.words,
         epoch.seal(Belonging(epoch.account_no, no, BODY), made.body),
     )

@@ -13,7 +13,10 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any, Final
+
+import msgspec
 
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
@@ -40,6 +43,21 @@ _STEP: Final = 64  # more loose ones since the last try that made no page
 _SMALL: Final = page.HELD_MAX // 2
 _AT_ONCE: Final = 4 * page.HELD_MAX
 _WAITING_MAX: Final = 10_000
+QUIET_S: Final = 1.0  # nobody read or delivered for so long: the account's pages are made
+PATIENCE_S: Final = 30.0  # it is never quiet: they are made all the same
+
+
+class _Wish(msgspec.Struct):
+    """An account whose pages are wanted. Times of `time.monotonic`."""
+
+    lease: Lease | None
+    first_s: float
+    last_s: float
+
+    def due_s(self) -> float:
+        """When its turn comes."""
+        used = self.lease.unlocked.used_s if self.lease is not None else 0.0
+        return min(max(self.last_s, used) + QUIET_S, self.first_s + PATIENCE_S)
 
 
 class Compact:
@@ -61,50 +79,68 @@ class Compact:
         self._vaults = vaults
         self._clock = clock
         self._pages = Pages(blobs)
-        self._wanted: dict[int, Lease | None] = {}
+        self._wanted: dict[int, _Wish] = {}
         self._tried: dict[int, int] = {}  # account → loose messages when no page could be made
         self._news = asyncio.Event()
 
     def crowded(self, account_no: int, loose: int) -> None:
         """A delivery saw many loose messages."""
-        if account_no in self._wanted or loose < self._tried.get(account_no, 0) + _STEP:
-            return
-        if len(self._wanted) < _WAITING_MAX:
-            self._wanted[account_no] = None
-            self._news.set()
+        wish = self._wanted.get(account_no)
+        if wish is not None:
+            wish.last_s = monotonic()
+        elif loose >= self._tried.get(account_no, 0) + _STEP:
+            self._want(account_no, None)
 
     def met(self, unlocked: Unlocked) -> None:
         """A reader met many loose messages, or small pages, and its vault is open."""
-        if self._wanted.get(unlocked.account_no) is None and len(self._wanted) < _WAITING_MAX:
-            self._wanted[unlocked.account_no] = self._vaults.share(unlocked)
+        wish = self._wanted.get(unlocked.account_no)
+        if wish is None:
+            self._want(unlocked.account_no, self._vaults.share(unlocked))
+        elif wish.lease is None:
+            wish.lease = self._vaults.share(unlocked)
+
+    def _want(self, account_no: int, lease: Lease | None) -> None:
+        if len(self._wanted) < _WAITING_MAX:
+            now = monotonic()
+            self._wanted[account_no] = _Wish(lease, now, now)
             self._news.set()
+        elif lease is not None:
+            lease.close()
 
     async def work(self) -> None:
-        """Runs until it is cancelled."""
+        """Runs until it is cancelled. An account's turn comes when it is quiet."""
         while True:
             await self._news.wait()
             self._news.clear()
-            try:
-                await self.drain()
-            except Exception:
-                log.exception("a page could not be made")
+            while self._wanted:
+                due_s, account_no = min((w.due_s(), no) for no, w in self._wanted.items())
+                left = due_s - monotonic()
+                if left > 0:
+                    await asyncio.sleep(left)
+                    continue
+                try:
+                    await self._fulfil(account_no)
+                except Exception:
+                    log.exception("a page could not be made")
 
     async def drain(self) -> None:
         """Does all that is wanted now."""
         while self._wanted:
-            account_no = next(iter(self._wanted))
-            lease = self._wanted.pop(account_no)
-            try:
-                await self.run(account_no, lease.unlocked if lease is not None else None)
-            finally:
-                if lease is not None:
-                    lease.close()
+            await self._fulfil(next(iter(self._wanted)))
+
+    async def _fulfil(self, account_no: int) -> None:
+        lease = self._wanted.pop(account_no).lease
+        try:
+            await self.run(account_no, lease.unlocked if lease is not None else None)
+        finally:
+            if lease is not None:
+                lease.close()
 
     def close(self) -> None:
         """Gives all leases back."""
-        for lease in self._wanted.values():
-            if lease is not None:
-                lease.close()
+        for wish in self._wanted.values():
+            if wish.lease is not None:
+                wish.lease.close()
         self._wanted.clear()
 
     async def run(self, account_no: int, unlocked: Unlocked | None = None) -> int:
@@ -184,7 +220,7 @@ class Compact:
     async def _page_of(self, account_no: int, epoch: Epoch, entries: list[Entry]) -> None:
         near = [one.no for one in entries if isinstance(one.body, bytes)]
         async with self._db.read(long=True) as snap:
-            bodies = await messages.bodies(snap, account_no, near)
+            bodies, _ = await messages.bodies(snap, account_no, near)
         for one in entries:
             if isinstance(one.body, bytes):
                 found = bodies.get(one.no)
@@ -298,9 +334,8 @@ class Compact:
             if raw is None or isinstance(raw, Refused):
                 return None
             made = await sealing.made(raw)
-            card = record.card_of(raw, made.rendered, made.threading)
             place = one.places.place(slot)
-            entries.append(Entry(no, one.copies[slot], card, made.rendered.words, place))
+            entries.append(Entry(no, one.copies[slot], made.pieces, made.rendered.words, place))
         return entries
 
     async def _repacked(

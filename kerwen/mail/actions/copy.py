@@ -131,6 +131,10 @@ def split(rows: list[Row], uids: UidRanges) -> tuple[Segment, list[Row]]:
         chosen = places(row.segment.uids, uids)
         if not chosen:
             continue
+        if len(chosen) == len(row.segment):
+            taken.extend(row.segment)
+            left.append(Row(row.first_uid, row.modseq, Segment()))
+            continue
         taken.extend(row.segment.pick(chosen))
         gone = set(chosen)
         stay = [at for at in range(len(row.segment)) if at not in gone]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.mail.actions import sealing
@@ -22,7 +22,7 @@ from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database, Snap
 from kerwen.vault.epoch import epoch_of
 from kerwen.vault.seal import Belonging
-from kerwen.vault.store import Vaults
+from kerwen.vault.store import OpenVault, Vaults
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +31,27 @@ ALL: Final = (page.LIST, page.HEAD, page.MORE)
 LOOSE_TIRING: Final = 64
 PAGES_TIRING: Final = 16
 _SPAN_MAX: Final = 8 * 1024 * 1024
+_PLACES: Final = "places"
+_PLACE_BYTES: Final = 130  # what a message takes of a page's places in memory
+
+
+class KeysInUse(Protocol):
+    """The part of `kerwen.vault.actions.delivery_keys.DeliveryKeys` that readers use."""
+
+    def teach(self, opened: OpenVault, epoch_no: int) -> bool:
+        """Gives an open vault the key of an epoch that is in use."""
 
 
 class Records:
     """The reader of sealed mail."""
 
-    def __init__(self, db: Database, blobs: Blobs, vaults: Vaults) -> None:
+    def __init__(
+        self, db: Database, blobs: Blobs, vaults: Vaults, keys: KeysInUse | None = None
+    ) -> None:
         self._db = db
         self._blobs = blobs
         self._vaults = vaults
+        self._keys = keys
         self.tired: Callable[[Unlocked], None] | None = None
         """Hears of vaults with many loose messages, or small pages."""
 
@@ -126,8 +138,9 @@ class Records:
     ) -> bytes:
         """What is in a box. Says `BOX_DAMAGED`, `VAULT_CLOSED`."""
         belonging = Belonging(unlocked.account_no, thing, kind)
-        if unlocked.vault.knows(epoch_of(box)):
-            return unlocked.vault.unseal(belonging, box)
+        vault, epoch_no = unlocked.vault, epoch_of(box)
+        if vault.knows(epoch_no) or (self._keys is not None and self._keys.teach(vault, epoch_no)):
+            return vault.unseal(belonging, box)
         return await self._vaults.unseal(snap, unlocked.vault, belonging, bytes(box))
 
     async def boxes(
@@ -174,22 +187,10 @@ class Records:
         except Refused as worse:
             return worse
         made = await sealing.made(raw)
-        return Card(*record.card_of(raw, made.rendered, made.threading))
+        return Card(*made.pieces)
 
     async def message(self, unlocked: Unlocked, no: int) -> bytes:
         """A message's bytes. Says `MESSAGE_GONE`, `BOX_DAMAGED`, `VAULT_CLOSED`."""
-        async with self._db.read() as snap:
-            body = await messages.body(snap, unlocked.account_no, no)
-            if body is not None and body.box is not None:
-                return _whole(await self._message(snap, unlocked, no, body.box))
-        if body is not None:
-            ((_, box),) = await self._from_blob(body.blob, [(no, body)])
-            if not isinstance(box, Refused):
-                if unlocked.vault.knows(_epoch_of(box)):
-                    return _whole(await self._message(None, unlocked, no, box))
-                async with self._db.read() as snap:
-                    return _whole(await self._message(snap, unlocked, no, box))
-        # gone, damaged, or it moved just now
         found = (await self.messages(unlocked, [no])).get(no)
         if found is None:
             raise Refused(Reason.MESSAGE_GONE, "The message is gone")
@@ -203,8 +204,8 @@ class Records:
             for no, one in found.items()
             if isinstance(one, Refused) and one.reason is Reason.NOT_FOUND
         ]
-        if lost:  # its body moved into another pack between the row and the blob
-            again = await self._messages(unlocked, lost)
+        if lost:  # its body moved into another pack since its place was read
+            again = await self._messages(unlocked, lost, fresh=True)
             for no in lost:
                 one = again.get(no)
                 if one is None:
@@ -213,15 +214,30 @@ class Records:
                     found[no] = _as_damage(one)
         return found
 
-    async def _messages(self, unlocked: Unlocked, nos: Sequence[int]) -> dict[int, bytes | Refused]:
+    async def _messages(
+        self, unlocked: Unlocked, nos: Sequence[int], *, fresh: bool = False
+    ) -> dict[int, bytes | Refused]:
+        """`fresh`: their places are read anew."""
         found: dict[int, bytes | Refused] = {}
         away: dict[str, list[tuple[int, Body]]] = {}
-        async with self._db.read() as snap:
-            for no, body in (await messages.bodies(snap, unlocked.account_no, nos)).items():
-                if body.box is None:
-                    away.setdefault(body.blob, []).append((no, body))
-                else:
-                    found[no] = await self._message(snap, unlocked, no, body.box)
+        left: list[int] = []
+        for no in nos:
+            body = None if fresh else _kept_place(unlocked, no)
+            if body is None:
+                left.append(no)
+            else:
+                away.setdefault(body.blob, []).append((no, body))
+        if left:
+            async with self._db.read() as snap:
+                bodies, met = await messages.bodies(snap, unlocked.account_no, left)
+                for no, body in bodies.items():
+                    if body.box is None:
+                        away.setdefault(body.blob, []).append((no, body))
+                    else:
+                        found[no] = await self._message(snap, unlocked, no, body.box)
+            for one in met:
+                unlocked.keep(one.page_no, _PLACES, one.places, _PLACE_BYTES * one.held)
+                unlocked.ranges[one.page_no] = (min(one.places.nos), max(one.places.nos))
         if away:
             for blob, wanted in away.items():
                 for no, box in await self._from_blob(blob, wanted):
@@ -282,6 +298,20 @@ class Records:
                     raise
                 found.append((no, _damaged(str(error.private.get("cause")))))
         return found
+
+
+def _kept_place(unlocked: Unlocked, no: int) -> Body | None:
+    """Where a message's body is, as far as it was met before. It may have moved since: then its
+    blob is gone, or holds it still."""
+    for page_no, (first, last) in list(unlocked.ranges.items()):
+        if first <= no <= last:
+            places = unlocked.page(page_no, _PLACES)
+            if places is None:
+                del unlocked.ranges[page_no]
+            elif (slot := places.slot(no)) is not None:
+                place = places.place(slot)
+                return Body(None, place.blob, place.start, place.length)
+    return None
 
 
 def _epoch_of(box: bytes) -> int:

@@ -49,18 +49,20 @@ class Release:
     ) -> None:
         gone: list[int] = []
         for page in await messages.pages_locked(tx, account_no, min(left), max(left)):
-            changed = False
-            for no in left.intersection(page.places.nos):
-                slot = page.places.slot(no)
-                if slot is None or not page.copies[slot]:
-                    continue
-                changed = True
-                page.copies[slot] = max(page.copies[slot] - less[no], 0)
-                if not page.copies[slot]:
-                    page.live -= 1
-                    used[page.places.place(slot).blob] += 1
-            if not changed:
+            copies = page.copies
+            here = [
+                (slot, no) for slot, no in enumerate(page.places.nos) if no in left and copies[slot]
+            ]
+            if not here:
                 continue
+            ended = []
+            for slot, no in here:
+                stay = copies[slot] - less[no]
+                copies[slot] = stay if stay > 0 else 0
+                if stay <= 0:
+                    ended.append(slot)
+            page.live -= len(ended)
+            used.update(page.places.blobs_of(ended))
             if page.live:
                 await messages.set_page(tx, page)
             else:

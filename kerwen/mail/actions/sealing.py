@@ -15,6 +15,7 @@ from kerwen.base.errors import Reason, Refused
 from kerwen.mail import message, render
 from kerwen.mail.render import Rendered, Threading
 from kerwen.mail.store import record
+from kerwen.mail.store.record import Head, Listing, More
 from kerwen.vault.epoch import Epoch
 from kerwen.vault.seal import Belonging
 
@@ -35,15 +36,30 @@ class EpochKeys(Protocol):
         """The epoch to seal one message in. Says `VAULT_CLOSED`."""
 
 
-class Made(msgspec.Struct, frozen=True, gc=False):
+class Made(msgspec.Struct, gc=False):
     """A message with all that is kept of it, before it is sealed; made once for all recipients."""
 
     raw: bytes
     rendered: Rendered
     threading: Threading
-    card: bytes  # pressed
-    words: bytes  # pressed
+    pieces: tuple[Listing, Head, More]
     body: bytes  # pressed
+    _card: bytes = b""
+    _words: bytes = b""
+
+    @property
+    def card(self) -> bytes:
+        """The card, pressed; a message that goes into a page at once needs none."""
+        if not self._card:
+            self._card = record.pressed(record.encode(self.pieces))
+        return self._card
+
+    @property
+    def words(self) -> bytes:
+        """The search record, pressed; as with the card."""
+        if not self._words:
+            self._words = record.pressed(record.encode(self.rendered.words))
+        return self._words
 
     @property
     def size(self) -> int:
@@ -73,8 +89,7 @@ def make(raw: bytes) -> Made:
         raw,
         rendered,
         threading,
-        record.pressed(record.encode(record.card_of(raw, rendered, threading))),
-        record.pressed(record.encode(rendered.words)),
+        record.card_of(raw, rendered, threading),
         record.pressed(raw),
     )
 

@@ -7,6 +7,7 @@ ends, the keys are overwritten and what was read is dropped.
 from __future__ import annotations
 
 from collections import OrderedDict
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final
 
@@ -19,13 +20,15 @@ KEPT_BYTES_MAX: Final = 48 * 1024 * 1024  # of opened pages, all accounts togeth
 class Unlocked:
     """An open vault, and the pages that were read with it. Used through a `Lease`."""
 
-    __slots__ = ("_all", "account_no", "holders", "kept", "vault")
+    __slots__ = ("_all", "account_no", "holders", "kept", "ranges", "used_s", "vault")
 
     def __init__(self, vault: OpenVault, everybody: Kept) -> None:
         self.vault = vault
         self.account_no = vault.account_no
         self.holders = 0
+        self.used_s = monotonic()  # a session of its owner last had something to do
         self.kept: OrderedDict[tuple[int, str], tuple[Any, int]] = OrderedDict()
+        self.ranges: dict[int, tuple[int, int]] = {}  # of the pages whose places are kept
         self._all = everybody
 
     def page(self, page_no: int, kind: str) -> Any:
@@ -52,6 +55,7 @@ class Unlocked:
         """Overwrites the keys."""
         self._all.bytes -= sum(size for _, size in self.kept.values())
         self.kept.clear()
+        self.ranges.clear()
         self.vault.close()
 
 

@@ -29,18 +29,6 @@ _LOOSE_BETWEEN = sql(
     "select message_no, card, word from mail_loose where account_no = :account_no"
     " and message_no >= :first and message_no <= :last order by message_no"
 )
-_LOOSE = sql(
-    "insert into mail_loose (message_no, account_no, copies, blob, length, card, word, body)"
-    " values (:message_no, :account_no, :copies, :blob, :length, :card, :word, :body)"
-)
-_CARDS = sql(
-    "select message_no, card from mail_loose"
-    " where message_no {in_ints:nos} and account_no = :account_no"
-)
-_CARDS_BETWEEN = sql(
-    "select message_no, card from mail_loose where account_no = :account_no"
-    " and message_no >= :first and message_no <= :last order by message_no"
-)
 _WORDS = sql(
     "select message_no, word from mail_loose where account_no = :account_no"
     " and message_no >= :first and message_no <= :last order by message_no"
@@ -62,7 +50,7 @@ _COPIES = sql(
     " where message_no {in_ints:nos} and account_no = :account_no"
 )
 _SET_COPIES = sql("update mail_loose set copies = :copies where message_no = :message_no")
-_DROP_LOOSE = sql("delete from mail_loose where message_no {in_ints:nos}")
+_DROP_LOOSE = sql("delete from mail_loose where message_no {in_ints:nos}", sealed=True)
 _ADD_PAGE = sql(
     "insert into mail_pages (page_no, account_no, first_no, last_no, held, live, places, copies)"
     " values (:page_no, :account_no, :first_no, :last_no, :held, :live, :places, :copies)"
@@ -90,7 +78,7 @@ _SOME_PAGES = sql(
 )
 _SET_PAGE = sql("update mail_pages set live = :live, copies = :copies where page_no = :page_no")
 _DROP_PAGES = sql("delete from mail_pages where page_no {in_ints:pages}")
-_DROP_BOXES = sql("delete from mail_page_boxes where page_no {in_ints:pages}")
+_DROP_BOXES = sql("delete from mail_page_boxes where page_no {in_ints:pages}", sealed=True)
 _BOXES = sql(
     "select page_no, box from mail_page_boxes where page_no {in_ints:pages} and kind = :kind"
 )
@@ -172,32 +160,31 @@ async def loose(snap: Snap, account_no: int, most: int) -> list[Loose]:
     return [Loose(*row) for row in rows]
 
 
-async def body(snap: Snap, account_no: int, no: int) -> Body | None:
-    """Where a message's sealed body is."""
-    row = await snap.one(_BODY, message_no=no, account_no=account_no)
-    if row is not None:
-        return _body(*row)
-    for page in await pages(snap, account_no, no, no):
-        slot = page.places.slot(no)
-        if slot is not None and page.copies[slot]:
-            place = page.places.place(slot)
-            return Body(None, place.blob, place.start, place.length)
-    return None
-
-
-async def bodies(snap: Snap, account_no: int, nos: Sequence[int]) -> dict[int, Body]:
-    """The same for several; those that are gone are not in it."""
-    rows = await snap.all(_BODIES, account_no=account_no, nos=nos)
-    found = {row[0]: _body(*row[1:]) for row in rows}
+async def bodies(
+    snap: Snap, account_no: int, nos: Sequence[int]
+) -> tuple[dict[int, Body], list[Page]]:
+    """Where the sealed bodies of messages are, and the pages that were met; those that are gone
+    are not in it."""
+    if len(nos) == 1:
+        row = await snap.one(_BODY, message_no=nos[0], account_no=account_no)
+        found = {nos[0]: _body(*row)} if row is not None else {}
+    else:
+        rows = await snap.all(_BODIES, account_no=account_no, nos=nos)
+        found = {row[0]: _body(*row[1:]) for row in rows}
     left = [no for no in nos if no not in found]
+    met: list[Page] = []
     if left:
         for page in await pages(snap, account_no, min(left), max(left)):
+            here = False
             for no in left:
                 slot = page.places.slot(no)
                 if slot is not None and page.copies[slot]:
                     place = page.places.place(slot)
                     found[no] = Body(None, place.blob, place.start, place.length)
-    return found
+                    here = True
+            if here:
+                met.append(page)
+    return found, met
 
 
 def _body(blob: str | None, length: int, box: bytes | None) -> Body:

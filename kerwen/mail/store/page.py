@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -100,6 +100,11 @@ class Places:
         if self._slots is None:
             self._slots = {known: slot for slot, known in enumerate(self.nos)}
         return self._slots.get(no)
+
+    def blobs_of(self, slots: Iterable[int]) -> list[str]:
+        """The blobs in which the bodies of some slots' messages are, slot by slot."""
+        blobs, which = self.blobs, self._which
+        return [blobs[which[slot]] for slot in slots]
 
     def place(self, slot: int) -> Place:
         """Where the body of a slot's message is."""

@@ -134,6 +134,9 @@ async def put(tx: Tx, account_no: int, mailbox_no: int, rows: Sequence[Row]) -> 
 
 async def add(tx: Tx, account_no: int, mailbox_no: int, added: Segment, modseq: int) -> None:
     """Puts messages behind all others of a mailbox."""
+    if len(added) == 1:
+        await add_one(tx, account_no, mailbox_no, added[0])
+        return
     last = await tail(tx, account_no, mailbox_no)
     await put(tx, account_no, mailbox_no, behind(last, added, modseq))
 

@@ -13,7 +13,7 @@ from kerwen.base.errors import Reason, Refused
 from kerwen.storage.database import Change, Database, Kind
 from kerwen.vault.epoch import Epoch
 from kerwen.vault.slots import KEY_BYTES
-from kerwen.vault.store import Vaults
+from kerwen.vault.store import OpenVault, Vaults
 
 ACCOUNTS_MAX: Final = 20_000  # whose delivery keys stay in memory
 
@@ -68,6 +68,17 @@ class DeliveryKeys:
                 self._doubted.add(account_no)
             elif kind == Kind.JUMP:
                 self._doubted.update(self._epochs)
+
+    def teach(self, opened: OpenVault, epoch_no: int) -> bool:
+        """Gives an open vault the key of an epoch that is in use, which it could open itself but
+        dearly; false if this is none, or of a generation that is shut."""
+        found = self._epochs.get(opened.account_no)
+        if found is None or found.epoch_no != epoch_no:
+            return False
+        if self._generations.get(opened.account_no) not in opened.generations:
+            return False
+        opened.take(epoch_no, found.key)
+        return True
 
     def forget(self, account_no: int) -> None:
         """Ends an account's epoch: it has a new vault, or is gone."""
