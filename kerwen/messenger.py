@@ -55,6 +55,7 @@ from kerwen.api.client.ui_auth import challenge_reply
 from kerwen.api.client.user_directory import UserDirectoryApi
 from kerwen.api.client.wellknown import WellKnown
 from kerwen.api.http import Caller, Masks, Reply, Request
+from kerwen.api.oauth.new_keys import prove_new_keys
 from kerwen.api.push import PushApi
 from kerwen.api.routes import Area
 from kerwen.app_services import store as app_services_store
@@ -86,6 +87,7 @@ from kerwen.media.cleaner import run_cleaner
 from kerwen.media.thumbnailer import Thumbnailer
 from kerwen.net.certificates import names_of
 from kerwen.net.outgoing import Outgoing
+from kerwen.oauth.parts import build_oauth
 from kerwen.push import store as push_store
 from kerwen.push.parts import Push, build_push
 from kerwen.rooms.actions.append import Append
@@ -130,6 +132,7 @@ from kerwen.vault.store import Vaults
 
 _SWEEP_S = 30.0
 UNSTABLE = {
+    "org.matrix.msc4108": True,  # rendezvous for a log-in by QR code
     "org.matrix.msc4140": True,  # delayed events
     "org.matrix.msc4222": True,  # state_after in /sync
     "org.matrix.simplified_msc3575": True,  # sliding sync (MSC4186)
@@ -248,9 +251,10 @@ def build_messenger(
         if request.caller.service:  # AS #cross-signing
             return None
         auth = body.get("auth")
-        proof = await accounts.prove.owner(
-            "device_signing", request.caller.account_no, auth if isinstance(auth, dict) else None
-        )
+        auth = auth if isinstance(auth, dict) else None
+        if request.caller.oauth:
+            return await prove_new_keys(oauth.renew_keys, base_url, request, auth or {})
+        proof = await accounts.prove.owner("device_signing", request.caller.account_no, auth)
         if isinstance(proof, Challenge):
             return challenge_reply(proof)
         accounts.prove.done(proof)
@@ -285,6 +289,8 @@ def build_messenger(
         entry = await accounts.app_passwords.check(localpart, password) if localpart else None
         return entry.account.account_no if entry and not entry.account.locked else None
 
+    profiles = Profiles(db, domain, profile_changed, make_user=app_services.bridges.make_user)
+    oauth = build_oauth(db, domain, base_url, accounts, profiles, vaults, clock)
     thumbnailer = Thumbnailer()
     media = MediaApi(db, blobs, feed, domain, thumbnailer, clock=clock)
     clean = Clean(db, blobs, clock, [Tidy(db, clock).named])
@@ -295,7 +301,7 @@ def build_messenger(
         TagsApi(account_data),
         PushRulesApi(EditPushRules(db), Pushers(db, clock, plain_http=config.dev)),
         FiltersApi(filters),
-        ProfileApi(Profiles(db, domain, profile_changed, make_user=app_services.bridges.make_user)),
+        ProfileApi(profiles),
         UserDirectoryApi(UserDirectory(db, neighbours.visible)),
         OpenIdApi(OpenId(db, domain, secrets.token_bytes, clock)),
         KeysApi(
@@ -330,6 +336,7 @@ def build_messenger(
         PushApi(push.topics, check_app_password),
         AppServicesApi(services, app_services.lookup, app_services.client, db, names, clock),
         AbsentApi(),
+        *oauth.areas,
     ]
 
     async def close() -> None:
@@ -344,6 +351,7 @@ def build_messenger(
             wake.sweep(clock())
             await sliding_sync.tidy()
             await accounts.tidy()
+            await oauth.tidy()
 
     return Messenger(
         accounts,

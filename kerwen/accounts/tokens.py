@@ -25,6 +25,9 @@ class TokenKind(enum.Enum):
     ACCESS = "kat"
     REFRESH = "krt"
     LOGIN = "klt"
+    CODE = "kac"  # an OAuth authorisation code
+    DEVICE_CODE = "kdc"
+    BROWSER = "kbs"  # the cookie of the account's pages
 
 
 def token_text(kind: TokenKind, secret: bytes) -> str:

@@ -32,7 +32,7 @@ _ALLOWED: Final = [
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
     (
         b"access-control-allow-headers",
-        b"X-Requested-With, Content-Type, Authorization, Range, If-None-Match",
+        b"X-Requested-With, Content-Type, Authorization, Range, If-None-Match, If-Match",
     ),
 ]
 CORS_HEADERS: Final = FixedHeaders(_ALLOWED)
@@ -75,6 +75,7 @@ class Caller:
     locked: bool = False
     service: str = ""  # the application service that acts as the account
     limited: bool = True  # rate limits count
+    oauth: bool = False  # the token came of the OAuth 2.0 API
 
 
 class Authenticator(Protocol):
@@ -113,7 +114,7 @@ class Reply:
 class Request:
     """One HTTP request, read lazily. `params` are the path's parts, `caller` who asks."""
 
-    __slots__ = ("_query", "body", "caller_", "method", "params", "receive", "scope")
+    __slots__ = ("_query", "body", "caller_", "method", "params", "receive", "scope", "shown")
 
     def __init__(
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]
@@ -124,6 +125,7 @@ class Request:
         self.params: dict[str, str] = {}
         self.body = b""
         self.caller_: Caller | None = None
+        self.shown: Shown | None = None
         self._query: dict[str, str] | None = None
 
     @property
@@ -158,6 +160,10 @@ class Request:
         """Every value of a query parameter."""
         pairs = _parse_query(self.scope["query_string"].decode("latin-1"))
         return [value for key, value in pairs if key == name]
+
+    def query_lists(self) -> dict[str, list[str]]:
+        """Every value of every query parameter."""
+        return _listed(_parse_query(self.scope["query_string"].decode("latin-1")))
 
     def query_names(self) -> list[str]:
         """The names of all query parameters."""
@@ -215,6 +221,16 @@ class Request:
             raise Refused(Reason.BAD_JSON, "The body must be a JSON object")
         return found
 
+    def form(self) -> dict[str, list[str]]:
+        """The body as a form, `application/x-www-form-urlencoded`."""
+        kind = (self.header(b"content-type") or "").partition(";")[0].strip().lower()
+        if kind != "application/x-www-form-urlencoded":
+            raise Refused(Reason.INVALID_PARAM, "The body must be a form")
+        pairs = _parse_query(self.body.decode("latin-1"))
+        if any("\0" in name or "\0" in value for name, value in pairs):
+            raise Refused(Reason.INVALID_PARAM, "The form holds a NUL")
+        return _listed(pairs)
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, for routes with `stream=True`."""
         while True:
@@ -235,6 +251,7 @@ class Gone(Exception):
 
 
 Handler = Callable[[Request], Awaitable[Any]]
+Shown = Callable[[Request, Refused | Unavailable], Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +267,8 @@ class Route:
     body_max: int = limits.HTTP_BODY_MAX
     stream: bool = False  # the handler reads the body itself
     suspended: bool = True  # a suspended account may call it (CS #account-suspension)
+    oauth: bool = True  # a token of the OAuth 2.0 API may call it: not so where UIA is asked for
+    shown: Shown | None = None  # how a refusal reads here, if not as JSON
 
 
 class _Node:
@@ -351,6 +370,13 @@ def _parse_query(raw: str) -> list[tuple[str, str]]:
     return found
 
 
+def _listed(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
+
+
 def _plain(part: str) -> str:
     """A path part as text; parts that are not UTF-8 or hold NUL are refused."""
     if "%" in part or not part.isascii():
@@ -396,11 +422,17 @@ class App:
         try:
             answer = await self._handle(request)
         except Refused as error:
+            if request.shown is not None:
+                page = request.shown(request, error)
+                return page.status, page.body, page.headers
             status, body = replies.refusal(error)
             return status, body, _with_wait((error.extra or {}).get("retry_after_ms"))
         except Unavailable as error:
             if error.reason in (Unready.DISK_FULL, Unready.DISK_FAULT):
                 log.error("disk", extra={"why": error.private})
+            if request.shown is not None:
+                page = request.shown(request, error)
+                return page.status, page.body, page.headers
             status, body = replies.unavailability(error)
             return status, body, _with_wait(error.retry_after_ms)
         except (Gone, asyncio.CancelledError):
@@ -417,6 +449,7 @@ class App:
     async def _handle(self, request: Request) -> Any:
         raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
         route, request.params = self.router.find(request.method, raw_path)
+        request.shown = route.shown
         if route.access is not Access.ANYONE:
             await self._admit(request, route)
         caller = request.caller_
@@ -447,6 +480,8 @@ class App:
             raise Refused(Reason.ACCOUNT_LOCKED, "This account has been locked")
         if caller.suspended and not route.suspended:
             raise Refused(Reason.ACCOUNT_SUSPENDED, "This account has been suspended")
+        if caller.oauth and not route.oauth:  # CS #oauth-20-api, the warning
+            raise Refused(Reason.UNRECOGNIZED, "This is done on the account's page")
         if route.access is Access.ADMIN and not caller.admin:
             raise Refused(Reason.FORBIDDEN, "Only administrators may do this")
 

@@ -46,6 +46,15 @@ ENROLMENTS_MAX = 2_000  # second factors that wait for their first code or answe
 TOKEN_CACHE_MAX = 200_000  # access tokens whose owners are held in memory
 REFRESHES_MAX = 8  # unused answers to one refresh token (lost replies, racing processes)
 ACCOUNT_DATA_MAX = 512 * KIB
+BROWSERS_MAX = 20  # signed in to an account's pages at a time; the oldest go
+
+# OAuth
+OAUTH_FIELD_MAX = 2_000  # characters of one parameter or one text of a client's metadata
+OAUTH_LIST_MAX = 20  # redirect URIs of a client
+OAUTH_BODY_MAX = 32 * KIB
+OAUTH_CODES_MAX = 20  # not yet exchanged, per account; the oldest go
+RENDEZVOUS_MAX = 2_000  # meetings of two devices at a time; the oldest go
+RENDEZVOUS_BYTES_MAX = 4 * KIB  # MSC4108
 
 # sync
 SYNC_TIMEOUT_MAX_MS = 60_000

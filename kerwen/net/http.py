@@ -46,7 +46,15 @@ _CODING: Final = _NAMES[b"transfer-encoding"]
 _DROPPED: Final = frozenset(
     b"accept-language cache-control connection cookie dnt keep-alive pragma priority te"
     b" upgrade-insecure-requests".split()
-)  # nothing reads them, and a parked request would keep them
+)  # only pages read them, and a parked request would keep them
+_PAGES: Final = (
+    b"/_kerwen/my/",
+    b"/_kerwen/oauth/",
+    b"/_matrix/client/unstable/org.matrix.msc4108/",
+)
+_READ_BY_PAGES: Final = frozenset(
+    (b"accept-language", b"cookie", b"sec-fetch-site", b"sec-fetch-mode")
+)
 
 
 class _Transport(Protocol):
@@ -257,7 +265,8 @@ class HttpProtocol(asyncio.Protocol):
         known = _NAMES.get(name)
         if known is None:
             known = name.lower()
-            if known in _DROPPED or known.startswith(b"sec-"):
+            dropped = known in _DROPPED or known.startswith(b"sec-")
+            if dropped and not (known in _READ_BY_PAGES and self._url.startswith(_PAGES)):
                 return
             known = _NAMES.get(known, known)
         if known is _CODING and value.lower() != b"chunked":

@@ -23,7 +23,7 @@ OPERATIONS = [Operation(**o) for o in json.loads((_HERE / "operations.json").rea
 BY_ID = {o.id: o for o in OPERATIONS}
 SCHEMAS: dict[str, Any] = json.loads((_HERE / "schemas.json").read_text())
 
-# The house has no identity server, no single sign-on, no provider of OAuth 2.0, no policy server;
+# The house has no identity server, no single sign-on, no policy server;
 # and this one has no application service. It says so in the way that is specified.
 _NO_IDENTITY_SERVER = (403, "M_THREEPID_DENIED")
 REFUSED: dict[str, tuple[int, str]] = {
@@ -40,7 +40,6 @@ REFUSED: dict[str, tuple[int, str]] = {
     # log-in is by password and token; the redirect is for houses that offer m.login.sso
     "redirectToSSO": (404, "M_UNRECOGNIZED"),
     "redirectToIdP": (404, "M_UNRECOGNIZED"),
-    "getAuthMetadata": (404, "M_UNRECOGNIZED"),
     # no bridge is registered, so there is no network to look into
     "getProtocolMetadata": (404, "M_NOT_FOUND"),
     "queryLocationByProtocol": (404, "M_NOT_FOUND"),

@@ -39,6 +39,7 @@ def proof(who: Person, password: str = PASSWORD) -> Json:
 async def server(c: Checked, ayna: Person) -> None:
     await c.do(None, "getVersions")
     await c.do(ayna, "getCapabilities")
+    await c.do(None, "getAuthMetadata")
     await c.do(None, "getWellknown")
     await c.do(None, "getWellknownSupport", status=404)
     await c.do(ayna, "getTurnServer", status=200)

@@ -15,6 +15,7 @@ from tests.rooms.house import House
 _EXTRA = (
     "/_kerwen/",
     "/.well-known/matrix/server",  # of the server-server API
+    "/.well-known/oauth-authorization-server",  # RFC 8414
     "/_matrix/push/v1/notify",  # of the push gateway API
     "/_matrix/client/unstable/",
     "/_matrix/media/r0/",

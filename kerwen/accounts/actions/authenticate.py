@@ -52,6 +52,7 @@ class MakeCaller(Protocol[C]):
         admin: bool,
         suspended: bool,
         locked: bool,
+        oauth: bool,
     ) -> C:
         """Called once for each token that enters the cache."""
 
@@ -143,6 +144,7 @@ class Authenticate(Generic[C]):
             admin=holder.admin,
             suspended=holder.suspended,
             locked=holder.locked,
+            oauth=holder.oauth,
         )
 
     def _keep(self, hashed: bytes, entry: _Entry[C]) -> None:

@@ -24,9 +24,10 @@ _ADD_REFRESH = sql(
 )
 _HOLDER = sql(
     "select t.token_no, t.account_no, t.device_no, t.expires_ms, t.refresh_no, t.retires,"
-    " d.device_id, a.localpart, a.admin, a.locked, a.suspended"
+    " d.device_id, a.localpart, a.admin, a.locked, a.suspended, o.client_no"
     " from access_tokens t join accounts a on a.account_no = t.account_no"
     " join devices d on d.device_no = t.device_no"
+    " left join oauth_sessions o on o.device_no = t.device_no"
     " where t.hash = :hash and a.deactivated_ms = 0"
 )
 _RESTORED = sql("select max(at_ms) from restores")
@@ -42,6 +43,12 @@ _REFRESHABLE = sql(
 _SUCCESSORS = sql(
     "select token_no from refresh_tokens where retires = :token_no and retires > 0"
     " order by token_no limit 100"
+)
+_REMEMBER_SPENT = sql(
+    "insert into spent_refresh_tokens (hash, account_no, device_no, spent_ms)"
+    " select r.hash, r.account_no, r.device_no, :now from refresh_tokens r"
+    " join oauth_sessions o on o.device_no = r.device_no"
+    " where r.token_no = :token_no on conflict (hash) do nothing"
 )
 _SHORTEN = sql(
     "update access_tokens set refresh_no = 0, expires_ms ="
@@ -72,6 +79,8 @@ _ACCESS_OF = sql("select token_no from access_tokens where device_no {in_ints:de
 _REFRESH_OF = sql("select token_no from refresh_tokens where device_no {in_ints:device_nos}")
 _DROP_ACCESS_OF = sql("delete from access_tokens where device_no {in_ints:device_nos}")
 _DROP_REFRESH_OF = sql("delete from refresh_tokens where device_no {in_ints:device_nos}")
+_DROP_CLIENTS_OF = sql("delete from oauth_sessions where device_no {in_ints:device_nos}")
+_DROP_SPENT_OF = sql("delete from spent_refresh_tokens where device_no {in_ints:device_nos}")
 _ADD_LOGIN = sql(
     "insert into login_tokens (token_no, hash, account_no, expires_ms)"
     " values (:token_no, :hash, :account_no, :expires_ms)"
@@ -115,6 +124,7 @@ class Holder:
     admin: bool
     locked: bool
     suspended: bool
+    oauth: bool  # an OAuth client holds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +204,7 @@ async def holder(snap: Snap, hashed: bytes) -> Holder | None:
     if row is None:
         return None
     token_no, account_no, device_no, expires_ms, refresh_no, retires = row[:6]
-    device_id, localpart, admin, locked, suspended = row[6:]
+    device_id, localpart, admin, locked, suspended, client_no = row[6:]
     return Holder(
         token_no,
         account_no,
@@ -207,6 +217,7 @@ async def holder(snap: Snap, hashed: bytes) -> Holder | None:
         bool(admin),
         bool(locked),
         bool(suspended),
+        client_no is not None,
     )
 
 
@@ -228,6 +239,7 @@ async def successors(snap: Snap, token_no: int) -> list[int]:
 
 async def retire(tx: Tx, refresh_no: int, until_ms: int) -> None:
     """Ends a refresh token; the access tokens given with it live until `until_ms` at most."""
+    await tx.run(_REMEMBER_SPENT, token_no=refresh_no, now=until_ms)
     await tx.run(_DROP_REFRESH, token_nos=[refresh_no])
     await tx.run(_SHORTEN, refresh_no=refresh_no, until=until_ms)
     await tx.run(_RETIRED_ACCESS, token_no=refresh_no)
@@ -266,6 +278,8 @@ async def drop_of_devices(tx: Tx, device_nos: Iterable[int]) -> tuple[list[int],
         await tx.run(_DROP_ACCESS_OF, device_nos=nos)
     if refresh:
         await tx.run(_DROP_REFRESH_OF, device_nos=nos)
+        await tx.run(_DROP_CLIENTS_OF, device_nos=nos)
+        await tx.run(_DROP_SPENT_OF, device_nos=nos)
     return access, refresh
 
 

@@ -1,5 +1,4 @@
-"""What this house does not have, and how it says so: single sign-on, an OAuth 2.0 provider of
-its own, a policy server.
+"""What this house does not have, and how it says so: single sign-on, a policy server.
 
 Clients ask before they offer something; each of these has its own right way to say no.
 """
@@ -15,13 +14,13 @@ _C = "/_matrix/client"
 
 
 class AbsentApi:
-    """The routes of sso_login_redirect.yaml, oauth_server_metadata.yaml and policy_server.yaml."""
+    """The routes of sso_login_redirect.yaml and policy_server.yaml."""
 
     def routes(self) -> list[Route]:
         """The table."""
         sso = f"{_C}/v3/login/sso/redirect"
         anyone, read = Access.ANYONE, Cost.READ
-        found = [
+        return [
             Route("GET", sso, self.no_sign_on, anyone, read, "CS #sso-client-login"),
             Route("GET", f"{sso}/{{idpId}}", self.no_sign_on, anyone, read, "CS #sso-client-login"),
             Route(
@@ -33,27 +32,11 @@ class AbsentApi:
                 "CS #policy-servers",
             ),
         ]
-        for path in ("v1/auth_metadata", "unstable/org.matrix.msc2965/auth_metadata"):
-            found.append(
-                Route(
-                    "GET",
-                    f"{_C}/{path}",
-                    self.no_provider,
-                    anyone,
-                    Cost.FREE,
-                    "CS #server-metadata-discovery",
-                )
-            )
-        return found
 
     async def no_sign_on(self, request: Request) -> Any:
         """GET /_matrix/client/v3/login/sso/redirect"""
         request.need_query("redirectUrl")
         raise Refused(Reason.UNRECOGNIZED, "This server has no single sign-on")
-
-    async def no_provider(self, request: Request) -> Any:
-        """GET /_matrix/client/v1/auth_metadata"""
-        raise Refused(Reason.UNRECOGNIZED, "This server has no OAuth 2.0 API")
 
     async def no_policy(self, request: Request) -> Any:
         """GET /.well-known/matrix/policy_server"""

@@ -63,6 +63,7 @@ class AccountApi:
                 Access.OPTIONAL,
                 Cost.LOGIN,
                 "CS #password-management",
+                oauth=False,
             ),
             Route(
                 "POST",
@@ -71,6 +72,7 @@ class AccountApi:
                 Access.OPTIONAL,
                 Cost.LOGIN,
                 "CS #account-deactivation",
+                oauth=False,
             ),
             Route("GET", path + "/3pid", self.contacts, user, Cost.READ, spec),
             Route("POST", path + "/3pid", self.no_contact, user, Cost.WRITE, spec),

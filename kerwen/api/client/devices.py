@@ -45,8 +45,8 @@ class DevicesApi:
             Route("GET", all_, self.list_all, user, Cost.READ, spec),
             Route("GET", one, self.get, user, Cost.READ, spec),
             Route("PUT", one, self.rename, user, Cost.WRITE, spec),
-            Route("DELETE", one, self.delete, user, Cost.LOGIN, spec),
-            Route("POST", many, self.delete_many, user, Cost.LOGIN, spec),
+            Route("DELETE", one, self.delete, user, Cost.LOGIN, spec, oauth=False),
+            Route("POST", many, self.delete_many, user, Cost.LOGIN, spec, oauth=False),
         ]
 
     async def list_all(self, request: Request) -> Any:

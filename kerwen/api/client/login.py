@@ -81,7 +81,7 @@ class LoginApi:
         return [
             Route("GET", v3 + "/login", self.flows, Access.ANYONE, Cost.READ, spec),
             Route("POST", v3 + "/login", self.login, Access.ANYONE, Cost.LOGIN, spec),
-            Route("POST", token, self.get_token, Access.USER, Cost.LOGIN, spec),
+            Route("POST", token, self.get_token, Access.USER, Cost.LOGIN, spec, oauth=False),
             Route(
                 "POST",
                 v3 + "/refresh",

@@ -73,6 +73,10 @@ class VersionsApi:
     async def capabilities(self, request: Request) -> Any:
         """GET /_matrix/client/v3/capabilities"""
         capabilities = self._capabilities
+        if request.caller.oauth:  # its place is the account's page (CS #oauth-20-api)
+            closed: dict[str, Any] = {"enabled": False}
+            names = ("m.change_password", "m.get_login_token")
+            capabilities = {**capabilities, **dict.fromkeys(names, closed)}
         if request.caller.admin:
             moderation = {"suspend": True, "lock": True}
             capabilities = {**capabilities, "m.account_moderation": moderation}

@@ -1,0 +1,1 @@
+"""What the OAuth 2.0 API does."""

@@ -1,0 +1,1 @@
+"""The tables of the OAuth 2.0 API."""
