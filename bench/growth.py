@@ -342,13 +342,13 @@ class Filler:
                 made.append(row)
                 told.append((pos, f"[[{int(Kind.EVENT)},{room_no},{heads[room_no]}]]"))
                 words.append((event_no, self._words(room_no)))
-                sent.append((row["device_no"], room_no, row["txn_id"], row["event_id"], row["ts"]))
+                sent.append((row["device_no"], room_no, row["txn_id"], event_no))
             names = list(made[0])
             marks = ",".join(f":{name}" for name in names)
             conn.executemany(f"insert into events ({','.join(names)}) values ({marks})", made)
             conn.executemany("insert into feed (pos, items) values (?, ?)", told)
             conn.executemany("insert into search_index (rowid, words) values (?, ?)", words)
-            conn.executemany("insert into sent_txns values (?, ?, 'e', ?, ?, ?)", sent)
+            conn.executemany("insert into sent_transactions values (?, ?, 'e', ?, ?)", sent)
         for room_no, _, first_no in rooms:
             self._move_head(room_no, heads[room_no], first_no)
         # those who follow the feed had all the time to do so

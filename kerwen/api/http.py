@@ -11,6 +11,7 @@ import enum
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import unquote, unquote_plus
 
@@ -380,13 +381,18 @@ def _listed(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
 def _plain(part: str) -> str:
     """A path part as text; parts that are not UTF-8 or hold NUL are refused."""
     if "%" in part or not part.isascii():
-        try:
-            part = unquote(part, errors="strict")
-        except UnicodeDecodeError:
-            raise Refused(Reason.INVALID_PARAM, "The path is not UTF-8") from None
+        part = _decoded(part)
     if "\0" in part:
         raise Refused(Reason.INVALID_PARAM, "The path holds a NUL")
     return part
+
+
+@lru_cache(2_000)  # the ids of rooms and people come again and again
+def _decoded(part: str) -> str:
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        raise Refused(Reason.INVALID_PARAM, "The path is not UTF-8") from None
 
 
 class App:

@@ -51,7 +51,6 @@ class Draft(msgspec.Struct, gc=False):
     ts: int | None = None
     device_no: int | None = None
     txn_id: str | None = None
-    endpoint: str = ""  # the transaction id is good for one event there
     marked: bool = False  # it changes what earlier events mean to members
 
 
@@ -182,11 +181,18 @@ class RoomWriter:
         self._numbers = numbers
         self.view = view
         self.said: list[Stored] = []
+        self._drawn = 0  # the number of the next event, if it is known already
         self.fresh_user = 0  # for the user of a member event, if nobody met them yet
 
     @property
     def head(self) -> Head:
         return self.view.head
+
+    async def sent_before(self, device_no: int, kind: str, txn_id: str) -> str | None:
+        """The event that a device said under this transaction id already; if there is none, the
+        next event is noted as that."""
+        self._drawn = next(self._numbers)
+        return await events.claim_txn(self._tx, device_no, self.room_no, kind, txn_id, self._drawn)
 
     async def auth_state(self, keys: list[StateKey]) -> dict[StateKey, Event]:
         """The state that authorizes: the selected entries, and the create event always."""
@@ -245,8 +251,9 @@ class RoomWriter:
         relates_to, rel_type, thread = relation_of(event)
         if relates_to is not None and thread is None:
             thread = await self._thread_of(relates_to)
+        event_no, self._drawn = self._drawn or next(self._numbers), 0
         stored = Stored(
-            next(self._numbers),
+            event_no,
             room_no,
             head.head + 1,
             0,
@@ -282,16 +289,6 @@ class RoomWriter:
         events.add_event(tx, event, stored, relates_to=relates_to, rel_type=rel_type)
         if search_words.text_of(event.type, event.content) is not None:
             search.note(tx, stored.event_no)
-        if draft is not None and draft.txn_id is not None and draft.device_no is not None:
-            events.note_sent(
-                tx,
-                draft.device_no,
-                room_no,
-                draft.endpoint,
-                draft.txn_id,
-                event.event_id,
-                stored.ts,
-            )
         if thread is None:
             members.mark_read(tx, room_no, sender_no, stored.seq, stored.loud)
         self.view.head = msgspec.structs.replace(head, **moved)

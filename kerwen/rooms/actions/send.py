@@ -38,7 +38,7 @@ class Send:
         """The id of the event, the same for a repeated transaction id (CS #put-send)."""
         user_id, user_no, device_no = who
         async with self._append.room(room_id) as room:
-            sent = await events.sent_before(room.tx, device_no, room.room_no, event_type, txn_id)
+            sent = await room.sent_before(device_no, event_type, txn_id)
             if sent is not None:
                 return sent
             draft = Draft(
@@ -49,7 +49,6 @@ class Send:
                 ts=ts,
                 device_no=device_no,
                 txn_id=txn_id,
-                endpoint=event_type,
             )
             if "m.relates_to" in content:
                 await self._check_relation(room, draft)
@@ -131,7 +130,7 @@ class Send:
         """Redacts an event; its words leave the database at once (CS #redactions)."""
         user_id, user_no, device_no = who
         async with self._append.room(room_id) as room:
-            sent = await events.sent_before(room.tx, device_no, room.room_no, event_id, txn_id)
+            sent = await room.sent_before(device_no, event_id, txn_id)
             if sent is not None:
                 return sent
             draft = Draft(
@@ -141,7 +140,6 @@ class Send:
                 content,
                 device_no=device_no,
                 txn_id=txn_id,
-                endpoint=event_id,
             )
             return await self._redact(room, draft, event_id)
 

@@ -91,13 +91,18 @@ _REDACT = sql(
     " relates_to = null, rel_type = null, unsigned_json = :unsigned_json"
     " where event_no = :event_no"
 )
-_SENT = sql(
-    "select event_id from sent_txns where device_no = :device_no and room_no = :room_no"
-    " and kind = :kind and txn_id = :txn_id"
+_CLAIM_TXN = sql(
+    "insert into sent_transactions (device_no, room_no, kind, txn_id, event_no)"
+    " values (:device_no, :room_no, :kind, :txn_id, :event_no) on conflict do nothing"
 )
-_ADD_SENT = sql(
-    "insert into sent_txns (device_no, room_no, kind, txn_id, event_id, ts)"
-    " values (:device_no, :room_no, :kind, :txn_id, :event_id, :ts)"
+_SENT = sql(
+    "select e.event_id from sent_transactions t join events e on e.event_no = t.event_no"
+    " where t.device_no = :device_no and t.room_no = :room_no"
+    " and t.kind = :kind and t.txn_id = :txn_id"
+)
+_RECLAIM_TXN = sql(
+    "update sent_transactions set event_no = :event_no where device_no = :device_no"
+    " and room_no = :room_no and kind = :kind and txn_id = :txn_id"
 )
 _AT_TS_FORWARD = sql(
     "select event_id, ts, seq from events where room_no = :room_no"
@@ -290,27 +295,22 @@ async def pdu_by_id(snap: Snap, room_no: int, event_id: str, version: RoomVersio
     return whole(row[0], row[1], row[2], row[3], version) if row else None
 
 
-async def sent_before(
-    snap: Snap, device_no: int, room_no: int, kind: str, txn_id: str
+async def claim_txn(
+    tx: Tx, device_no: int, room_no: int, kind: str, txn_id: str, event_no: int
 ) -> str | None:
-    """The event that a device made under this transaction id already."""
-    row = await snap.one(_SENT, device_no=device_no, room_no=room_no, kind=kind, txn_id=txn_id)
-    return row[0] if row else None
+    """Notes that the event of this number is what a device says under a transaction id; the
+    event that it said under it before, if it did (CS #transaction-identifiers).
 
-
-def note_sent(
-    tx: Tx, device_no: int, room_no: int, kind: str, txn_id: str, event_id: str, ts: int
-) -> None:
-    """Remembers it; a race for one id fails the later transaction."""
-    tx.at_end(
-        _ADD_SENT,
-        device_no=device_no,
-        room_no=room_no,
-        kind=kind,
-        txn_id=txn_id,
-        event_id=event_id,
-        ts=ts,
-    )
+    One statement where there is no such event: the usual case of a send.
+    """
+    key = {"device_no": device_no, "room_no": room_no, "kind": kind, "txn_id": txn_id}
+    if await tx.run(_CLAIM_TXN, **key, event_no=event_no):
+        return None
+    row = await tx.one(_SENT, **key)
+    if row is not None:
+        return str(row[0])
+    await tx.run(_RECLAIM_TXN, **key, event_no=event_no)  # what it said then was purged
+    return None
 
 
 async def nearest(
