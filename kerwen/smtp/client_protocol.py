@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import enum
 import re
+from base64 import b64encode
 from collections import deque
 from typing import Final
 
@@ -61,6 +62,7 @@ class Step(enum.Enum):
     GREETING = "greeting"
     HELLO = "hello"
     TLS = "tls"
+    LOGIN = "login"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
@@ -85,6 +87,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     utf8: bool = False  # an address or the header needs SMTPUTF8
     ret_full: bool | None = None
     envelope_id: str | None = None
+    require_tls: bool = False  # RFC 8689
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -142,6 +145,7 @@ class Stage(enum.Enum):
     HELLO = "hello"
     STARTTLS = "starttls"  # asked for
     SHAKING = "shaking"
+    LOGIN = "login"
     READY = "ready"
     ENVELOPE = "envelope"
     BODY = "body"
@@ -165,19 +169,33 @@ _STEPS: Final = {
     Stage.HELLO: Step.HELLO,
     Stage.STARTTLS: Step.TLS,
     Stage.SHAKING: Step.TLS,
+    Stage.LOGIN: Step.LOGIN,
     Stage.BODY: Step.DATA,
     Stage.END: Step.END,
 }
 
 
 class ClientProtocol:
-    """One connection to another server."""
+    """One connection to another server; `login` is our name and password there, if any.
 
-    def __init__(self, host: str, security: Security = Security.IF_OFFERED) -> None:
+    `tls`: the connection began with TLS already. `peer`: what the server calls itself.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        security: Security = Security.IF_OFFERED,
+        login: tuple[str, str] | None = None,
+        *,
+        tls: bool = False,
+    ) -> None:
         self._host = host
         self._security = security
+        self._login = login
+        self._secrets: list[bytes] = []
         self.stage = Stage.GREETING
-        self.tls = False
+        self.tls = tls
+        self.peer = ""
         self.extensions: dict[str, str] = {}
         self._extended = True
         self._buffer = b""
@@ -231,7 +249,7 @@ class ClientProtocol:
         count = len(envelope.recipients) - len(self._rest)
         refusal = self._unfit(envelope)
         if refusal is not None:
-            return self._judge_all(Verdict.NEVER, Step.MAIL, None, *refusal)
+            return self._judge_all(*refusal)
         self.stage = Stage.ENVELOPE
         commands = [(Step.MAIL, -1, self._mail_line(envelope))]
         commands += [
@@ -336,6 +354,7 @@ class ClientProtocol:
             return []
         if heard.code // 100 != 2:
             return self._broken(_verdict(heard), heard, heard.text)
+        self.peer = heard.lines[0].partition(" ")[0].lower()
         if self._extended:
             for line in heard.lines[1:]:
                 keyword, _, argument = line.partition(" ")
@@ -347,6 +366,32 @@ class ClientProtocol:
                 return []
             if self._security is Security.REQUIRED:
                 return self._broken(Verdict.LATER, None, "TLS is required and not offered")
+        return self._say_login()
+
+    def _say_login(self) -> list[Event]:
+        """Logs in where that was asked for (RFC 4954; LOGIN for servers that know no better)."""
+        if self._login is None:
+            self.stage = Stage.READY
+            return [Ready()]
+        offered = self.extensions.get("AUTH", "").upper().split()
+        name, password = (part.encode() for part in self._login)
+        if "PLAIN" in offered:
+            self._secrets, line = [], b"AUTH PLAIN " + b64encode(b"\0%b\0%b" % (name, password))
+        elif "LOGIN" in offered:
+            self._secrets, line = [b64encode(password), b64encode(name)], b"AUTH LOGIN"
+        else:
+            return self._broken(Verdict.LATER, None, "no way to log in that we know is offered")
+        self._out.append(line + b"\r\n")
+        self.stage = Stage.LOGIN
+        return []
+
+    def _heard_login(self, heard: Heard) -> list[Event]:
+        if heard.code == 334 and self._secrets:
+            self._out.append(self._secrets.pop() + b"\r\n")
+            return []
+        if heard.code != 235:
+            # a wrong password is the operator's to mend: no message fails for it
+            return self._broken(Verdict.LATER, heard, heard.text)
         self.stage = Stage.READY
         return [Ready()]
 
@@ -356,8 +401,7 @@ class ClientProtocol:
             return [StartTls()]
         if self._security is Security.REQUIRED:
             return self._broken(Verdict.LATER, heard, heard.text)
-        self.stage = Stage.READY
-        return [Ready()]
+        return self._say_login()
 
     def _heard_nothing_asked(self, heard: Heard) -> list[Event]:
         return self._broken(Verdict.LATER, heard, "a reply to nothing")
@@ -455,17 +499,12 @@ class ClientProtocol:
         for number in range(len(self._envelope.recipients) - len(self._rest)):
             self._set(number, verdict, step, heard)
 
-    def _judge_all(
-        self, verdict: Verdict, step: Step, heard: Heard | None, status: str, why: str
-    ) -> list[Event]:
+    def _judge_all(self, status: str, why: str) -> list[Event]:
         """A judgement of our own, before anything was said."""
         assert self._envelope is not None
-        results = tuple(
-            Result(recipient, verdict, step, heard, status, why)
-            for recipient in self._envelope.recipients
-        )
+        told = self._envelope.recipients
         self._envelope = None
-        return [Done(results)]
+        return [Done(tuple(Result(to, Verdict.NEVER, Step.MAIL, None, status, why) for to in told))]
 
     def _done(self) -> list[Event]:
         results = tuple(self._results[number] for number in sorted(self._results))
@@ -499,6 +538,8 @@ class ClientProtocol:
 
     def _unfit(self, envelope: Envelope) -> tuple[str, str] | None:
         """Why this server cannot take the message, as status and words."""
+        if envelope.require_tls and "REQUIRETLS" not in self.extensions:
+            return "5.7.30", "The server does not promise to pass it on by TLS alone"
         if envelope.utf8 and "SMTPUTF8" not in self.extensions:
             return "5.6.7", "The server does not take addresses beyond ASCII"
         most = self.extensions.get("SIZE", "").strip()
@@ -514,6 +555,8 @@ class ClientProtocol:
             line += " BODY=8BITMIME"
         if envelope.utf8:
             line += " SMTPUTF8"
+        if envelope.require_tls:
+            line += " REQUIRETLS"
         if "DSN" in self.extensions:
             if envelope.ret_full is not None:
                 line += " RET=FULL" if envelope.ret_full else " RET=HDRS"
@@ -537,6 +580,7 @@ _HEARD: Final = {
     Stage.GREETING: ClientProtocol._heard_greeting,
     Stage.HELLO: ClientProtocol._heard_hello,
     Stage.STARTTLS: ClientProtocol._heard_starttls,
+    Stage.LOGIN: ClientProtocol._heard_login,
     Stage.READY: ClientProtocol._heard_nothing_asked,
     Stage.ENVELOPE: ClientProtocol._heard_envelope,
     Stage.BODY: ClientProtocol._heard_early,

@@ -58,9 +58,9 @@ async def test_a_message_goes_out_once_and_leaves_nothing(house: House, size: in
     assert await queue.message(queue_no) == raw
     assert await queue.lease() is None, "all of it is on its way"
     await queue.settle(first, results(first, Verdict.DELIVERED, "2.0.0"))
-    assert await queue.totals() == (1, len(raw))
+    assert await queue.totals() == (1, len(raw), house.clock.now)
     await queue.settle(second, results(second, Verdict.RELAYED, "2.0.0"))
-    assert await queue.totals() == (0, 0)
+    assert await queue.totals() == (0, 0, None)
     assert [f for f in (house.folder / "blobs").rglob("*") if f.is_file()] == []
     with pytest.raises(Refused) as caught:
         await queue.message(queue_no)
@@ -122,7 +122,7 @@ async def test_it_waits_longer_and_longer_then_comes_back(house: House) -> None:
     assert [b"Action: delayed" in one for one in reports] == [True, False]
     assert b"Action: failed" in reports[1]
     assert b"Status: 5.4.1" in reports[1]
-    assert 4 * HOUR <= view.dates[0] * 1000 - start < 8 * HOUR
+    assert view.dates[0] * 1000 - start == 4 * HOUR
 
 
 async def test_nobody_is_told_who_wants_no_word(house: House) -> None:
@@ -138,7 +138,7 @@ async def test_nobody_is_told_who_wants_no_word(house: House) -> None:
         leased = await take(queue)
         await queue.settle(leased, results(leased, Verdict.FAILED, "5.0.0"))
     assert len(await house.view(1)) == 0
-    assert await queue.totals() == (0, 0)
+    assert await queue.totals() == (0, 0, None)
     success = Addressee("a@far.test", frozenset({"SUCCESS"}))
     await queue.enqueue(Envelope("batyr@kerwen.test"), [success], letter(1))
     leased = await take(queue)
@@ -153,7 +153,7 @@ async def test_leases_end_and_destinations_share(house: House) -> None:
     await queue.enqueue(Envelope("s@kerwen.test"), [Addressee("a@other.test")], letter(99))
     taken = [await take(queue) for _ in range(AT_ONCE_PER_DESTINATION + 1)]
     assert [one.domain for one in taken].count("far.test") == AT_ONCE_PER_DESTINATION
-    assert taken[-1].domain == "other.test"
+    assert [one.domain for one in taken].count("other.test") == 1
     assert await queue.lease() is None
     await queue.renew(taken[0])
     house.clock.now += LEASE_MS + 1
@@ -163,20 +163,55 @@ async def test_leases_end_and_destinations_share(house: House) -> None:
     assert await queue.lease() is not None
 
 
-async def test_a_destination_that_is_away_is_left_alone(house: House) -> None:
+async def test_the_longest_waiting_comes_first_whatever_waits_elsewhere(house: House) -> None:
     queue = house.mail.queue
-    for n in range(3):
+    for n in range(AT_ONCE_PER_DESTINATION + 30):
         await queue.enqueue(Envelope("s@kerwen.test"), [Addressee("a@far.test")], letter(n))
-    await queue.enqueue(Envelope("s@kerwen.test"), [Addressee("a@other.test")], letter(9))
-    leased = await take(queue)
-    await queue.settle(leased, results(leased, Verdict.DEFERRED, "4.4.1"), block=True)
-    other = await take(queue)
-    assert other.domain == "other.test"
+    house.clock.now += 1
+    for name in ("b", "a", "c"):
+        await queue.enqueue(
+            Envelope("s@kerwen.test"), [Addressee(f"x@{name}.test")], letter(ord(name))
+        )
+        house.clock.now += 1
+    taken = [(await take(queue)).domain for _ in range(AT_ONCE_PER_DESTINATION + 3)]
+    assert taken == ["far.test"] * AT_ONCE_PER_DESTINATION + ["b.test", "a.test", "c.test"]
     assert await queue.lease() is None
-    due = await queue.next_due_ms()
-    assert due is not None
-    house.clock.now = due
-    assert (await take(queue)).domain == "far.test"
+
+
+async def test_what_is_held_waits_until_it_is_named(house: House) -> None:
+    queue = house.mail.queue
+    queue_no = await queue.enqueue(
+        Envelope("s@kerwen.test"), [Addressee("a@far.test"), Addressee("b@other.test")], letter(1)
+    )
+    leased = await take(queue)
+    assert await queue.hold(queue_no) == 2
+    assert await queue.lease() is None
+    await queue.settle(leased, results(leased, Verdict.DEFERRED, "4.4.1"))
+    house.clock.now += 30 * 24 * HOUR
+    assert await queue.lease() is None, "it is held though it was under way"
+    assert await queue.next_due_ms() is None
+    assert await queue.retry() == 0
+    (listed,) = await queue.listing()
+    assert {due for _, _, due, _ in listed.recipients} == {0}
+    assert await queue.retry(queue_no) == 2
+    assert {(await take(queue)).domain for _ in range(2)} == {"far.test", "other.test"}
+    for wrong in (queue.hold(queue_no + 1), queue.retry(queue_no + 1)):
+        with pytest.raises(Refused):
+            await wrong
+
+
+async def test_a_damaged_envelope_is_set_aside_alone(house: House) -> None:
+    queue = house.mail.queue
+    for n in range(2):
+        await queue.enqueue(Envelope("s@kerwen.test"), [Addressee("a@far.test")], letter(n))
+        if n == 0:
+            async with house.db.write() as tx:
+                await tx.run(sql("update mail_queue set head = :head"), head=b"\x01" + bytes(80))
+        house.clock.now += 1
+    leased = await take(queue)
+    assert await queue.message(leased.queue_no) == letter(1)
+    assert await queue.lease() is None
+    assert [one.sender for one in await queue.listing()] == ["(damaged)", "s@kerwen.test"]
 
 
 async def test_retry_and_drop(house: House) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -26,11 +27,13 @@ from kerwen.mail.store.tags import Tags
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database, Tx, retrying
 
+_log = logging.getLogger("kerwen.mail.queue")
+
 ROW_MAX: Final = 64 * limits.KIB
 LEASE_MS: Final = 15 * 60_000
 AT_ONCE_PER_DESTINATION: Final = 8
 RECIPIENTS_AT_ONCE: Final = 100
-_BLOCKED_MAX: Final = 100_000
+_DAMAGED: Final = "(damaged)"
 _EVERY: Final = frozenset({"FAILURE", "DELAY"})
 
 
@@ -52,6 +55,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     eight_bit: bool = False  # BODY=8BITMIME
     require_tls: bool = False  # RFC 8689
     account_no: int = 0
+    proved: bool = False  # that a sender elsewhere is who it says (SPF): only then it is told
 
 
 class _Address(msgspec.Struct, array_like=True):
@@ -73,6 +77,7 @@ class Leased(msgspec.Struct, frozen=True):
     tries: int  # the most that any of them had
     created_ms: int
     destination: int
+    size: int = 0
 
 
 class Verdict(enum.Enum):
@@ -80,6 +85,7 @@ class Verdict(enum.Enum):
 
     DELIVERED = "delivered"  # accepted by a server that reports itself (RFC 3461)
     RELAYED = "relayed"  # accepted by one that does not
+    ARRIVED = "arrived"  # it is in a mailbox here
     DEFERRED = "deferred"
     FAILED = "failed"
 
@@ -112,7 +118,7 @@ class Listed(msgspec.Struct, frozen=True):
     created_ms: int
     size: int
     sender: str
-    recipients: tuple[tuple[str, int, int, str], ...]  # address, tries, due, last answer
+    recipients: tuple[tuple[str, int, int, str], ...]  # address, tries, due (0: held), last answer
 
 
 Tell = Callable[[Told], Awaitable[None]]
@@ -137,8 +143,9 @@ class Queue:
         self._tags = tags
         self._chance = chance
         self._clock = clock
-        self._blocked: dict[int, int] = {}
         self.tell: Tell | None = None
+        self.asked_again: Callable[[], None] = lambda: None
+        """Called when somebody wants messages to be tried now."""
         self.news = asyncio.Event()
         """Set when something became due; the sender clears it before it asks."""
 
@@ -224,26 +231,35 @@ class Queue:
         return await retrying(write)
 
     async def lease(self) -> Leased | None:
-        """The message that has waited longest for a destination that is neither busy nor
-        blocked; None: nothing is due. Settle it within `LEASE_MS`, or `renew`."""
-        return await retrying(self._lease)
+        """The message that has waited longest for a destination that is not busy; None: nothing
+        is due. Settle it within `LEASE_MS`, or `renew`. A damaged one is set aside."""
+        while True:
+            found = await retrying(self._lease)
+            if found is None:
+                return None
+            queued, rows = found
+            try:
+                return self._leased(queued, rows)
+            except Refused:
+                _log.error("a queued message is damaged; held", extra={"queue": queued.queue_no})
+                await self.hold(queued.queue_no)
 
-    async def _lease(self) -> Leased | None:
+    async def _lease(self) -> tuple[Queued, list[Waiting]] | None:
         now = self._clock()
-        self._blocked = {to: until for to, until in self._blocked.items() if until > now}
         async with self._db.write() as tx:
             busy = {
                 to
                 for to, count in (await store.leased(tx, now)).items()
                 if count >= AT_ONCE_PER_DESTINATION
             }
-            found = await store.due(tx, now, busy | self._blocked.keys())
+            found = await store.due(tx, now, busy)
             if found is None:
                 return None
             rows = await store.take(tx, *found, now, now + LEASE_MS, RECIPIENTS_AT_ONCE)
             queued = await store.get(tx, found[0])
-            if not rows or queued is None:
-                return None
+        return (queued, rows) if rows and queued is not None else None
+
+    def _leased(self, queued: Queued, rows: Sequence[Waiting]) -> Leased:
         recipients = {one.recipient_no: self._address(one).to for one in rows}
         return Leased(
             queued.queue_no,
@@ -252,7 +268,8 @@ class Queue:
             recipients,
             max(one.tries for one in rows),
             queued.created_ms,
-            found[1],
+            rows[0].destination,
+            queued.size,
         )
 
     async def renew(self, leased: Leased) -> None:
@@ -283,20 +300,13 @@ class Queue:
         """When to ask again, if nothing comes in before; None: the queue is empty."""
         now = self._clock()
         async with self._db.read(single=True) as snap:
-            due = await store.next_due_ms(snap, now)
-        if due is not None and due <= now and self._blocked:
-            return min(self._blocked.values())
-        return due
+            return await store.next_due_ms(snap, now)
 
     # --- settling
 
-    async def settle(
-        self, leased: Leased, results: Sequence[Result], *, block: bool = False
-    ) -> None:
+    async def settle(self, leased: Leased, results: Sequence[Result]) -> None:
         """Writes down what became of recipients; those of the lease without a result are due
         again at once. Who must be told is told first, under a key that tells them once.
-
-        With `block` the destination could not be reached at all: its other messages wait too.
         """
         now = self._clock()
         async with self._db.read() as snap:
@@ -314,10 +324,6 @@ class Queue:
         blob = await retrying(lambda: self._write(queued.queue_no, plan, left))
         if blob:
             await self._blobs.delete([blob])
-        if block and len(self._blocked) < _BLOCKED_MAX:
-            self._blocked[leased.destination] = now + retry.wait_ms(
-                leased.tries + 1, self._chance()
-            )
         self.news.set()
 
     async def _write(self, queue_no: int, plan: _Plan, left: Sequence[Waiting]) -> str | None:
@@ -372,28 +378,48 @@ class Queue:
 
     def _listed(self, queued: Queued, rows: Sequence[Waiting]) -> Listed:
         told = []
-        for one in rows:
-            address = self._address(one)
-            told.append((address.to.address, one.tries, one.due_ms, address.answer or ""))
+        try:
+            sender = self._envelope(queued).sender
+            for one in rows:
+                address = self._address(one)
+                due_ms = 0 if one.due_ms >= store.HELD else one.due_ms
+                told.append((address.to.address, one.tries, due_ms, address.answer or ""))
+        except Refused:
+            sender = _DAMAGED
         return Listed(
             queued.queue_no,
             queued.account_no,
             queued.created_ms,
             queued.size,
-            self._envelope(queued).sender,
+            sender,
             tuple(told),
         )
 
     async def retry(self, queue_no: int | None = None) -> int:
-        """Makes a message, or all, due now; how many recipients that are."""
+        """Makes a message due now, or all that nobody holds; how many recipients that are.
+        Says `NOT_FOUND`."""
 
         async def write() -> int:
             async with self._db.write() as tx:
                 return await store.soon(tx, self._clock(), queue_no)
 
-        self._blocked.clear()
+        self.asked_again()
         count = await retrying(write)
+        if queue_no is not None and not count:
+            raise Refused(Reason.NOT_FOUND, "There is no such message in the queue")
         self.news.set()
+        return count
+
+    async def hold(self, queue_no: int) -> int:
+        """Lets a message wait until `retry` names it. Says `NOT_FOUND`."""
+
+        async def write() -> int:
+            async with self._db.write() as tx:
+                return await store.hold(tx, queue_no)
+
+        count = await retrying(write)
+        if not count:
+            raise Refused(Reason.NOT_FOUND, "There is no such message in the queue")
         return count
 
     async def drop(self, queue_no: int) -> None:
@@ -411,8 +437,8 @@ class Queue:
         if blob:
             await self._blobs.delete([blob])
 
-    async def totals(self) -> tuple[int, int]:
-        """How many messages wait, and their bytes."""
+    async def totals(self) -> tuple[int, int, int | None]:
+        """How many messages wait, their bytes, and when the oldest came."""
         async with self._db.read(single=True) as snap:
             return await store.totals(snap)
 
@@ -434,7 +460,7 @@ class _Plan:
         self.seen.add(row.recipient_no)
         notify = address.to.notify
         if result.verdict is Verdict.DEFERRED:
-            due = self._queue.next_attempt_ms(self._queued, self._now, row.tries + 1)
+            due = self._due_ms(row, notify)
             if due is not None:
                 self._defer(row, address, result, due)
                 return
@@ -444,8 +470,19 @@ class _Plan:
         if result.verdict is Verdict.RELAYED:
             if "SUCCESS" in notify:
                 self._tell(row, address, result, Action.RELAYED)
+        elif result.verdict is Verdict.ARRIVED:
+            if "SUCCESS" in notify:
+                self._tell(row, address, result, Action.DELIVERED)
         elif "NEVER" not in notify and "FAILURE" in notify:
             self._tell(row, address, result, Action.FAILED)
+
+    def _due_ms(self, row: Waiting, notify: frozenset[str]) -> int | None:
+        """The next attempt; one of them is made when the sender is to be told of the delay."""
+        due = self._queue.next_attempt_ms(self._queued, self._now, row.tries + 1)
+        if due is None or row.delayed or "DELAY" not in notify:
+            return due
+        moment = retry.delayed_report_ms(self._queued.created_ms, self._now + 1)
+        return due if moment is None else min(due, moment)
 
     def _defer(self, row: Waiting, address: _Address, result: Result, due: int) -> None:
         late = self._now - self._queued.created_ms >= retry.DELAYED_AFTER_MS

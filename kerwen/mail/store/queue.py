@@ -19,9 +19,19 @@ _ADD_RECIPIENT = sql(
     f"insert into mail_queue_recipients ({_RECIPIENT}) values (:recipient_no, :queue_no,"
     " :destination, :due_ms, 0, 0, 0, :address, 0)"
 )
+# goes from destination to destination by the index: a long queue for one costs the others nothing
 _DUE = sql(
-    "select queue_no, destination from mail_queue_recipients where due_ms <= :now"
-    " and lease < :now and not (destination {in_ints:busy}) order by due_ms, recipient_no limit 1"
+    "with recursive places(destination) as (select min(destination) from mail_queue_recipients"
+    " union all select (select min(r.destination) from mail_queue_recipients r"
+    " where r.destination > places.destination) from places where places.destination is not null)"
+    " select destination, due_ms from (select p.destination, (select min(r.due_ms) from"
+    " mail_queue_recipients r where r.destination = p.destination and r.lease < :now) as due_ms"
+    " from places p where p.destination is not null and not (p.destination {in_ints:busy})) heads"
+    " where due_ms <= :now order by due_ms, destination limit 1"
+)
+_FIRST = sql(
+    "select queue_no from mail_queue_recipients where destination = :destination and lease < :now"
+    " and due_ms <= :now order by due_ms, recipient_no limit 1"
 )
 _LEASED = sql(
     "select destination, count(distinct queue_no) from mail_queue_recipients"
@@ -41,7 +51,8 @@ _OF = sql(
     " order by recipient_no"
 )
 _DEFER = sql(
-    "update mail_queue_recipients set due_ms = :due_ms, lease = 0, tries = tries + 1,"
+    "update mail_queue_recipients set due_ms = case when due_ms >= :held then due_ms"
+    " else :due_ms end, lease = 0, tries = tries + 1,"
     " delayed = :delayed, address = :address, last_ms = :last_ms"
     " where recipient_no = :recipient_no"
 )
@@ -53,9 +64,13 @@ _LIST = sql(
     f"select {_MESSAGE} from mail_queue where queue_no > :after order by queue_no limit :most"
 )
 _SOON = sql("update mail_queue_recipients set due_ms = :now where queue_no = :queue_no")
-_SOON_ALL = sql("update mail_queue_recipients set due_ms = :now")
-_NEXT = sql("select min(due_ms) from mail_queue_recipients where lease < :now")
-_COUNT = sql("select count(*), coalesce(sum(size), 0) from mail_queue")
+_SOON_ALL = sql("update mail_queue_recipients set due_ms = :now where due_ms < :held")
+_HOLD = sql("update mail_queue_recipients set due_ms = :held where queue_no = :queue_no")
+_NEXT = sql("select min(due_ms) from mail_queue_recipients where lease < :now and due_ms < :held")
+_COUNT = sql("select count(*), coalesce(sum(size), 0), min(created_ms) from mail_queue")
+
+HELD = 2**62
+"""When a message is due that somebody holds back."""
 
 
 class Queued(msgspec.Struct, gc=False):
@@ -107,7 +122,8 @@ async def add(tx: Tx, queued: Queued, recipients: Sequence[Waiting]) -> None:
 async def due(snap: Snap, now_ms: int, busy: Iterable[int]) -> tuple[int, int] | None:
     """The message and destination that have waited longest, of those that are not busy."""
     row = await snap.one(_DUE, now=now_ms, busy=list(busy))
-    return (row[0], row[1]) if row else None
+    first = await snap.one(_FIRST, now=now_ms, destination=row[0]) if row else None
+    return (first[0], row[0]) if row and first else None
 
 
 async def leased(snap: Snap, now_ms: int) -> dict[int, int]:
@@ -165,6 +181,7 @@ async def defer(tx: Tx, rows: Sequence[Waiting]) -> None:
                 "delayed": one.delayed,
                 "address": one.address,
                 "last_ms": one.last_ms,
+                "held": HELD,
             }
             for one in rows
         ],
@@ -194,19 +211,24 @@ async def page(snap: Snap, after: int, most: int) -> list[Queued]:
 
 
 async def soon(tx: Tx, now_ms: int, queue_no: int | None) -> int:
-    """Makes all recipients (of a message) due now; how many there are."""
+    """Makes all recipients of a message due now, or of all that nobody holds; how many."""
     if queue_no is None:
-        return await tx.run(_SOON_ALL, now=now_ms)
+        return await tx.run(_SOON_ALL, now=now_ms, held=HELD)
     return await tx.run(_SOON, now=now_ms, queue_no=queue_no)
+
+
+async def hold(tx: Tx, queue_no: int) -> int:
+    """Makes a message wait until somebody says otherwise; how many recipients it has."""
+    return await tx.run(_HOLD, queue_no=queue_no, held=HELD)
 
 
 async def next_due_ms(snap: Snap, now_ms: int) -> int | None:
     """When the next recipient is due that nobody has; None: nobody waits."""
-    row = await snap.one(_NEXT, now=now_ms)
+    row = await snap.one(_NEXT, now=now_ms, held=HELD)
     return row[0] if row else None
 
 
-async def totals(snap: Snap) -> tuple[int, int]:
-    """How many messages wait, and their bytes."""
+async def totals(snap: Snap) -> tuple[int, int, int | None]:
+    """How many messages wait, their bytes, and when the oldest came."""
     row = await snap.one(_COUNT)
-    return (int(row[0]), int(row[1])) if row else (0, 0)
+    return (int(row[0]), int(row[1]), row[2]) if row else (0, 0, None)
