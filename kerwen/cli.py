@@ -1,5 +1,5 @@
-"""The command line: `kerwen serve`, `account`, `alias`, `dkim`, `backup`, `restore`, `doctor`,
-`dns`, `version`.
+"""The command line: `kerwen serve`, `account`, `alias`, `dkim`, `queue`, `backup`, `restore`,
+`doctor`, `dns`, `version`.
 
 Wrong use and a wrong configuration end with 2 and one line; what could not be done, with 1.
 """
@@ -21,6 +21,7 @@ from kerwen.base import config as configuration
 from kerwen.base.config import BadConfig, Config
 from kerwen.commands.account import add_parsers as add_account_parsers
 from kerwen.commands.mail import add_parsers as add_mail_parsers
+from kerwen.commands.queue import add_parsers as add_queue_parsers
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,6 +59,10 @@ def parser() -> argparse.ArgumentParser:
     for command in add_mail_parsers(alias, dkim):
         add_flags(command)
         command.set_defaults(run=_account)
+    queue = commands.add_parser("queue", help="look after mail that waits to be sent")
+    for command in add_queue_parsers(queue):
+        add_flags(command)
+        command.set_defaults(run=_queue)
     backup = commands.add_parser("backup", help="write the data folder to one file")
     backup.add_argument("file", metavar="FILE", help="ends with .tar or .tar.gz")
     add_flags(backup)
@@ -174,6 +179,12 @@ def _account(options: argparse.Namespace) -> int:
     from kerwen.commands import account
 
     return account.run(options, config_of)
+
+
+def _queue(options: argparse.Namespace) -> int:
+    from kerwen.commands import queue
+
+    return queue.run(options, config_of)
 
 
 def _backup(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
+from kerwen.base.metrics import Number
 from kerwen.mail.actions.append import Append
 from kerwen.mail.actions.arrive import Arrive
 from kerwen.mail.actions.changes import Changes
@@ -36,6 +37,7 @@ from kerwen.mail.actions.tidy import Tidy
 from kerwen.mail.actions.unlock import OpenVaults
 from kerwen.mail.actions.views import Views
 from kerwen.mail.actions.watch import MailWatches
+from kerwen.mail.parts import Sending, build_sending
 from kerwen.mail.store.dkim_files import DkimFiles
 from kerwen.mail.store.key_file import key_file
 from kerwen.mail.store.queue_key import QueueKey
@@ -78,6 +80,8 @@ class MailHouse:
     sign_keys: SignKeys
     tidy: Tidy
     resolver: Resolver
+    sending: Sending
+    numbers: list[Number]
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -113,6 +117,9 @@ def build_mail(
     recipients = Recipients(db, config.server_name)
     report = Report(recipients.domain, recipients, deliver, queue, secrets.token_bytes, clock)
     queue.tell = report.send
+    sending = build_sending(
+        config, db, queue, queue_key, tags, recipients, deliver, resolver, clock
+    )
     tidy = Tidy(db, clock)
     receive = Receive(db, recipients, deliver, queue, quota)
     outcomes = Outcomes(report.send, secrets.token_bytes, clock)
@@ -133,6 +140,8 @@ def build_mail(
             await blobs.delete(await tidy.retired())
 
     async def close() -> None:
+        await sending.hand_on.close()
+        await sending.outgoing.close()
         await resolver.close()
         compact.close()
         open_vaults.close()
@@ -163,7 +172,9 @@ def build_mail(
         sign_keys,
         tidy,
         resolver,
+        sending,
+        list(sending.numbers(report, resolver)),
         [watches.stop],
-        [compact.work, keep_tidy, sign_keys.begin],
+        [compact.work, keep_tidy, sign_keys.begin, sending.sender.run],
         [close],
     )

@@ -28,6 +28,7 @@ from kerwen.api.health import Health
 from kerwen.api.http import App, Cost
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
 from kerwen.api.mail_deeds import MailDeeds
+from kerwen.api.queue_deeds import QueueDeeds
 from kerwen.base.clock import now_ms
 from kerwen.base.config import CHAT_KINDS, BadConfig, Config, Listen, recorded_domain
 from kerwen.base.memory import reuse_buffers
@@ -143,6 +144,8 @@ def _add_mail(house: House, blobs: Blobs, accounts: Accounts, limiter: TokenBuck
     house.factories["submissions"] = smtp.submissions
     house.take_tls.append(smtp.take_tls)
     house.stop_doors.append(smtp.stop)
+    house.deeds.update(QueueDeeds(mail.queue).deeds())
+    house.metrics.add(*mail.numbers)
     house.at_stop += mail.at_stop
     house.workers += mail.workers
     house.at_end += mail.at_end

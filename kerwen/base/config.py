@@ -159,6 +159,26 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             " yet. Default: `off`, with `--dev` `on`."
         ),
     ] = None
+    relay: Annotated[
+        str | None,
+        Meta(
+            description="A smart host, `HOST:PORT`, that takes all mail for elsewhere; without it"
+            " mail goes to each domain's own servers."
+        ),
+    ] = None
+    relay_tls: Annotated[
+        Literal["starttls", "tls", "off"] | None,
+        Meta(
+            description="How the smart host speaks TLS; its certificate must be good. Default:"
+            " `tls` on port 465, else `starttls`."
+        ),
+    ] = None
+    relay_login: Annotated[str | None, Meta(description="Our name at the smart host.")] = None
+    relay_password: Annotated[str | None, Meta(description="Our password there.")] = None
+    mail_ip: Annotated[
+        Literal["both", "4", "6"],
+        Meta(description="By which version of IP mail leaves."),
+    ] = "both"
     chat: Annotated[Literal["on", "off"], Meta(description="The messenger half of the house.")] = (
         "on"
     )
@@ -331,6 +351,12 @@ def _check(config: Config) -> None:
     for kind in config.listen:
         if kind not in PORTS:
             raise BadConfig(f"there is no listener {kind}; there are: {', '.join(PORTS)}")
+    if config.relay is not None:
+        relay_place(config.relay)
+    if (config.relay_login is None) != (config.relay_password is None):
+        raise BadConfig("relay_login and relay_password belong together: give both")
+    if config.relay_login is not None and config.relay_tls == "off" and not config.dev:
+        raise BadConfig("relay_tls = off would send the relay's password in clear")
     for text in config.dns:
         check_dns_server(text, dev=config.dev)
     for address in config.proxies:
@@ -347,6 +373,15 @@ def _check_address(text: str) -> None:
         ipaddress.ip_address(text)
     except ValueError:
         raise BadConfig(f"proxies: {text!r} is no network address") from None
+
+
+def relay_place(text: str) -> tuple[str, int]:
+    """Host and port of the smart host. Raises `BadConfig`."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]").lower()
+    if not colon or not host or not _is_port(port) or int(port) == 0:
+        raise BadConfig(f"relay: {text!r} is not HOST:PORT")
+    return host, int(port)
 
 
 def dns_server(text: str) -> tuple[str, int]:

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, config: Any) -> int:
     asked = {"do": options.do, **arguments(options)}
     told = admin_socket.ask(folder_of(vars(options)), asked) if _has_folder(options) else None
     if told is None:
-        told = asyncio.run(_alone(config(options), asked))
+        told = asyncio.run(alone(config(options), asked))
     if "refused" in told:
         print(f"kerwen: {told['refused']}", file=sys.stderr)
         return 1
@@ -104,7 +104,7 @@ def size_of(text: str) -> int:
     return int(digits) * (1 if unit.isdigit() else _SIZES[unit])
 
 
-async def _alone(config: Config, asked: dict[str, Any]) -> dict[str, Any]:
+async def alone(config: Config, asked: dict[str, Any]) -> dict[str, Any]:
     """Without a running server: builds the house, does the deed, and leaves."""
     from kerwen import main
     from kerwen.api import admin_socket

@@ -24,28 +24,11 @@ import msgspec
 from kerwen.base import limits
 from kerwen.smtp.dots import Stuffer
 from kerwen.smtp.grammar import to_xtext
+from kerwen.smtp.heard import Heard, failure_status
 
 _REPLY: Final = re.compile(r"([2-5][0-9][0-9])(?:([ -])(.*))?")
 _ENHANCED: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s+|\Z)")
 _LIMIT: Final = re.compile(r"([A-Z]+)=([0-9]{1,9})")
-
-
-class Heard(msgspec.Struct, frozen=True):
-    """A whole reply of the server."""
-
-    code: int
-    enhanced: str  # empty where it gave none
-    lines: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """The reply as one line, with its codes."""
-        return f"{self.code} {' '.join(self.lines)}".strip()
-
-    @property
-    def status(self) -> str:
-        """The enhanced code, made up from the code where there is none (RFC 3464 §2.3.4)."""
-        return self.enhanced or f"{self.code // 100}.0.0"
 
 
 class Verdict(enum.Enum):
@@ -249,7 +232,11 @@ class ClientProtocol:
         count = len(envelope.recipients) - len(self._rest)
         refusal = self._unfit(envelope)
         if refusal is not None:
-            return self._judge_all(*refusal)
+            self._envelope = None  # our own judgement, before anything was said
+            told = (
+                Result(to, Verdict.NEVER, Step.MAIL, None, *refusal) for to in envelope.recipients
+            )
+            return [Done(tuple(told))]
         self.stage = Stage.ENVELOPE
         commands = [(Step.MAIL, -1, self._mail_line(envelope))]
         commands += [
@@ -459,8 +446,10 @@ class ClientProtocol:
             self._out.append(b".\r\n")
             self.stage = Stage.DISCARD
             return []
+        # a 2xx here is nonsense: nothing has been sent yet, so nothing was accepted
+        verdict = Verdict.NEVER if heard.code // 100 == 5 else Verdict.LATER
         for number in live:
-            self._set(number, _verdict(heard), Step.DATA, heard)
+            self._set(number, verdict, Step.DATA, heard)
         return self._end_without_body()
 
     def _heard_early(self, heard: Heard) -> list[Event]:
@@ -492,19 +481,13 @@ class ClientProtocol:
     def _set(self, number: int, verdict: Verdict, step: Step, heard: Heard) -> None:
         assert self._envelope is not None
         recipient = self._envelope.recipients[number]
-        self._results[number] = Result(recipient, verdict, step, heard, heard.status, heard.text)
+        status = heard.status if verdict is Verdict.SENT else failure_status(heard)
+        self._results[number] = Result(recipient, verdict, step, heard, status, heard.text)
 
     def _fail_all(self, verdict: Verdict, step: Step, heard: Heard) -> None:
         assert self._envelope is not None
         for number in range(len(self._envelope.recipients) - len(self._rest)):
             self._set(number, verdict, step, heard)
-
-    def _judge_all(self, status: str, why: str) -> list[Event]:
-        """A judgement of our own, before anything was said."""
-        assert self._envelope is not None
-        told = self._envelope.recipients
-        self._envelope = None
-        return [Done(tuple(Result(to, Verdict.NEVER, Step.MAIL, None, status, why) for to in told))]
 
     def _done(self) -> list[Event]:
         results = tuple(self._results[number] for number in sorted(self._results))
@@ -522,7 +505,7 @@ class ClientProtocol:
         self.stage = Stage.CLOSED
         results: tuple[Result, ...] = ()
         if self._envelope is not None:
-            status = heard.status if heard is not None else "4.4.2"
+            status = failure_status(heard)
             for number, recipient in enumerate(self._envelope.recipients):
                 if number not in self._results:
                     self._results[number] = Result(recipient, verdict, step, heard, status, why)

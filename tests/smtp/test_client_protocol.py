@@ -131,6 +131,7 @@ N, L, SENT = Verdict.NEVER, Verdict.LATER, Verdict.SENT
 PIPELINED = [
     (["250", "250", "250", "354", "550 5.7.1 spam"], b"", [(N, Step.END, "5.7.1")] * 2),
     (["250", "550", "550", "554", "250"], b"RSET\r\n", [(N, Step.RCPT, "5.0.0")] * 2),
+    (["250", "250", "250", "250", "250"], b"RSET\r\n", [(L, Step.DATA, "4.5.0")] * 2),
     (["250", "550", "451", "354", "554"], b".\r\n",
      [(N, Step.RCPT, "5.0.0"), (L, Step.RCPT, "4.0.0")]),
     (["550 5.1.8 no", "503", "503", "503", "250"], b"RSET\r\n", [(N, Step.MAIL, "5.1.8")] * 2),
@@ -406,3 +407,69 @@ def test_whatever_a_server_says(lines: list[str], tls: bool) -> None:
     assert len(outcomes) == sent
     if any(r.verdict is Verdict.SENT for e in outcomes for r in e.results):
         assert any(line.startswith("354") for line in lines)
+
+
+USER, PASSWORD = "batyr", "säher"
+
+
+def logged_in(*keywords: str, tls: bool = True) -> Talk:
+    talk = Talk(Security.REQUIRED)
+    talk.client = ClientProtocol("mx.kerwen.example", Security.REQUIRED, (USER, PASSWORD), tls=tls)
+    talk.hear("220 relay")
+    talk.hear("250-relay", *(f"250-{one}" for one in keywords), "250 HELP")
+    return talk
+
+
+def test_logging_in() -> None:
+    talk = logged_in("AUTH LOGIN PLAIN")
+    assert talk.said.endswith(b"AUTH PLAIN AGJhdHlyAHPDpGhlcg==\r\n")
+    assert talk.client.stage is Stage.LOGIN
+    talk.hear("235 2.7.0 welcome")
+    assert talk.events == [Ready()]
+    talk = logged_in("AUTH LOGIN")
+    assert talk.said.endswith(b"AUTH LOGIN\r\n")
+    assert talk.hear("334 VXNlcm5hbWU6") == b"YmF0eXI=\r\n"
+    assert talk.hear("334 UGFzc3dvcmQ6") == b"c8OkaGVy\r\n"
+    talk.hear("235 ok")
+    assert talk.events == [Ready()]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "answers"),
+    [
+        (["AUTH PLAIN"], ["535 5.7.8 no"]),
+        (["AUTH PLAIN"], ["334 more"]),
+        (["AUTH LOGIN"], ["334 a", "334 b", "334 c"]),
+        (["AUTH CRAM-MD5"], []),
+        (["SIZE 1"], []),
+    ],
+)
+def test_a_wrong_password_fails_no_message(keywords: list[str], answers: list[str]) -> None:
+    talk = logged_in(*keywords)
+    for line in answers:
+        talk.hear(line)
+    (broken,) = talk.events
+    assert isinstance(broken, Broken)
+    assert broken.verdict is Verdict.LATER
+    assert PASSWORD not in broken.why
+
+
+def test_a_password_is_never_said_in_clear() -> None:
+    talk = logged_in("AUTH PLAIN", tls=False)
+    assert b"AUTH" not in talk.said
+    talk = Talk()
+    talk.client = ClientProtocol("us.example", Security.REQUIRED, (USER, PASSWORD))
+    talk.hear("220 relay", "250-relay", "250-AUTH PLAIN", "250 STARTTLS")
+    assert talk.said == b"EHLO us.example\r\nSTARTTLS\r\n"
+
+
+def test_require_tls() -> None:
+    talk = ready("REQUIRETLS")
+    assert talk.send(envelope(require_tls=True)).endswith(b"> REQUIRETLS\r\n")
+    talk = ready("SIZE")
+    assert talk.send(envelope(require_tls=True)) == b""
+    assert talk.verdicts == [(Verdict.NEVER, Step.MAIL, "5.7.30")]
+
+
+def test_what_the_server_calls_itself() -> None:
+    assert ready().client.peer == "mx.x.example"

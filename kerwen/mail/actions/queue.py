@@ -361,9 +361,9 @@ class Queue:
         """A recipient's box with another answer in it."""
         return self._sealed(row.queue_no, row.recipient_no, address)
 
-    def next_attempt_ms(self, queued: Queued, now: int, tries: int) -> int | None:
-        """When to try again."""
-        return retry.next_attempt_ms(queued.created_ms, now, tries, self._chance())
+    def draw(self) -> float:
+        """A number from 0 to 1, for one settlement: what failed together is tried together."""
+        return self._chance()
 
     # --- the command line
 
@@ -450,6 +450,7 @@ class _Plan:
         self._queue = queue
         self._queued = queued
         self._now = now
+        self._chance = queue.draw()
         self.seen: set[int] = set()
         self.done: list[int] = []
         self.deferred: list[Waiting] = []
@@ -478,10 +479,11 @@ class _Plan:
 
     def _due_ms(self, row: Waiting, notify: frozenset[str]) -> int | None:
         """The next attempt; one of them is made when the sender is to be told of the delay."""
-        due = self._queue.next_attempt_ms(self._queued, self._now, row.tries + 1)
+        created = self._queued.created_ms
+        due = retry.next_attempt_ms(created, self._now, row.tries + 1, self._chance)
         if due is None or row.delayed or "DELAY" not in notify:
             return due
-        moment = retry.delayed_report_ms(self._queued.created_ms, self._now + 1)
+        moment = retry.delayed_report_ms(created, self._now + 1)
         return due if moment is None else min(due, moment)
 
     def _defer(self, row: Waiting, address: _Address, result: Result, due: int) -> None:

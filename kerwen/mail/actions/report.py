@@ -43,6 +43,8 @@ class Report:
         self._queue = queue
         self._draw = draw
         self._clock = clock
+        self.unsaid = 0
+        """Reports that were not sent, since nobody had proved who the sender elsewhere is."""
 
     async def send(self, told: Told) -> None:
         """When this returns, the report is durable. A report about a report is never sent."""
@@ -51,6 +53,10 @@ class Report:
             return
         raw = self._build(told)
         if not self._recipients.is_local(sender):
+            if not told.envelope.proved:
+                # who forges a sender must not make us write to it (backscatter)
+                self.unsaid += 1
+                return
             never = frozenset({"NEVER"})
             await self._queue.enqueue(Envelope(""), [Addressee(sender, never)], raw)
             return
