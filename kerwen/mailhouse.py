@@ -128,7 +128,7 @@ def build_mail(
     checks = Check(host, asked, clock)
     arrive = Arrive(host, receive, checks, outcomes, secrets.token_bytes, clock)
     sign_keys = SignKeys(DkimFiles(keys / "dkim", host), clock)
-    arrive.sealing_keys = sign_keys.signing
+    arrive.sealing_keys = report.keys = sign_keys.signing
     submit = Submit(
         host, recipients, receive, outcomes, sign_keys.signing, secrets.token_bytes, clock
     )

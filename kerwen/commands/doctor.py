@@ -22,6 +22,7 @@ from kerwen.base.config import SERVED_KINDS, Config
 _ROOM_BAD: Final = 256 << 20
 _ROOM_POOR: Final = 2 << 30
 _DAYS_POOR: Final = 14
+_QUEUE_POOR_H: Final = 4
 _UNSYNCHRONISED: Final = 5  # TIME_ERROR of adjtimex(2)
 
 
@@ -37,7 +38,7 @@ class Finding:
 def examine(config: Config) -> Iterator[Finding]:
     """All findings, in the order in which an operator would look."""
     checks: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-        _folder, _room, _schema, _ports, _certificate, _clock, _domain,
+        _folder, _room, _schema, _ports, _certificate, _clock, _domain, _names, _queue,
     )  # fmt: skip
     for check in checks:
         yield from check(config)
@@ -187,3 +188,52 @@ def _domain(config: Config) -> Iterator[Finding]:
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
             yield Finding("care", "domain", f"{url}: {reason}")
+
+
+def _names(config: Config) -> Iterator[Finding]:
+    """Whether names are found, and whether the resolver proves them (DANE needs that)."""
+    if not config.has_mail or (config.dev and not config.dns):
+        return
+    import asyncio
+
+    from kerwen.mail.dns import Dns, Status
+    from kerwen.net.resolver import Resolver
+
+    resolver = Resolver.of(config)
+    host = config.server_name.partition(":")[0]
+
+    async def ask() -> tuple[Status, bool]:
+        mx = await resolver.answer(Dns("MX", host))
+        # the registries sign their zones: a validating resolver proves what stands there
+        proved = await resolver.answer(Dns("TXT", "org"))
+        return mx.status, proved.secure
+
+    status, secure = asyncio.run(ask())
+    servers = ", ".join(address for address, _ in resolver.servers().places)
+    if status is Status.FAILED:
+        yield Finding("bad", "dns", f"{servers} does not answer: no mail can be sent")
+        return
+    if status is not Status.FOUND:
+        yield Finding("care", "dns", f"{host} has no MX record; see `kerwen dns`")
+    if secure:
+        yield Finding("good", "dns", f"{servers} answers and validates: DANE is on")
+    else:
+        text = f"{servers} does not prove its answers: no DANE; a validating resolver on this"
+        yield Finding("care", "dns", f"{text} machine (unbound) would")
+
+
+def _queue(config: Config) -> Iterator[Finding]:
+    """What waits to be sent, where the server runs."""
+    data = config.data_path
+    if not config.has_mail or not data.is_dir():
+        return
+    told = admin_socket.ask(data, {"do": "queue totals"})
+    if told is None or "done" not in told:
+        return
+    totals = told["done"]
+    hours = (totals["oldest_s"] or 0) // 3600
+    level: Literal["good", "care"] = "care" if hours >= _QUEUE_POOR_H else "good"
+    text = f"{totals['messages']} messages wait to be sent"
+    if totals["messages"]:
+        text += f", the oldest for {hours} h: see `kerwen queue list`"
+    yield Finding(level, "queue", text)

@@ -116,7 +116,7 @@ class Arrive:
             onward = await self._seal(marks + kept, raw[end:], seen, results, now) + onward
         done = await self._receive.run(
             Envelope(letter.sender, letter.envelope_id, letter.return_full, letter.utf8,
-                     eight_bit=not raw.isascii()),
+                     eight_bit=not raw.isascii(), proved=seen.trusted),
             [one.found for one in accepted],
             whole,
             fields=len(marks),

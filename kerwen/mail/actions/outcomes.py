@@ -69,7 +69,10 @@ class Outcomes:
         if not outcomes or not letter.sender:
             return
         envelope = Envelope(
-            letter.sender, envelope_id=letter.envelope_id, return_full=letter.return_full
+            letter.sender,
+            letter.envelope_id,
+            letter.return_full,
+            proved=True,  # what an unproved sender does not hear of is left out above
         )
         await self._tell(Told(self._draw(16), envelope, now, tuple(outcomes), raw))
 

@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from kerwen.base.clock import Clock, now_ms
-from kerwen.mail import dsn, message
+from kerwen.mail import dkim, dsn, message, trace
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.deliver import Deliver, Recipient
 from kerwen.mail.actions.queue import Addressee, Envelope, Queue, Told
 from kerwen.mail.actions.recipients import Found
+from kerwen.mail.dkim_keys import SigningKey
 
 
 class Finds(Protocol):
@@ -43,6 +45,8 @@ class Report:
         self._queue = queue
         self._draw = draw
         self._clock = clock
+        self.keys: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None
+        """The keys that sign reports to elsewhere."""
         self.unsaid = 0
         """Reports that were not sent, since nobody had proved who the sender elsewhere is."""
 
@@ -58,17 +62,29 @@ class Report:
                 self.unsaid += 1
                 return
             never = frozenset({"NEVER"})
-            await self._queue.enqueue(Envelope(""), [Addressee(sender, never)], raw)
+            raw = await self._signed(raw)
+            envelope = Envelope("", eight_bit=not raw.isascii(), utf8=not sender.isascii())
+            await self._queue.enqueue(envelope, [Addressee(sender, never)], raw)
             return
         found = await self._recipients.find(sender)
         accounts = [Recipient(account_no) for account_no, _ in found.accounts]
         if accounts:
-            await self._deliver.run(await sealing.made(raw), accounts, key=b"report " + told.key)
+            made = await sealing.made(trace.return_path("") + raw)
+            await self._deliver.run(made, accounts, key=b"report " + told.key)
+
+    async def _signed(self, raw: bytes) -> bytes:
+        """With our domain's signature, where there are keys: others ask for it (DMARC)."""
+        if self.keys is None:
+            return raw
+        end = raw.index(b"\r\n\r\n") + 2
+        keys = await self.keys()
+        now_s = self._clock() // 1000
+        return await asyncio.to_thread(dkim.sign, raw[:end], raw[end + 2 :], keys, now_s) + raw
 
     def _build(self, told: Told) -> bytes:
         mark = self._draw(12).hex()
         root = message.scan(told.message)
-        return b"Return-Path: <>\r\n" + dsn.build(
+        return dsn.build(
             dsn.Report(
                 host=self._host,
                 postmaster=f"postmaster@{self._host}",
