@@ -126,7 +126,8 @@ async def test_our_own_people_send(either_world: World) -> None:
     [
         ("batyr@kerwen.test", "ayna@kerwen.test", "553 5.7.1"),
         ("ayna@kerwen.test", "batyr@kerwen.test", "553 5.7.1"),
-        ("ayna@kerwen.test", "ayna@other.test", "553 5.7.1"),
+        ("ayna@kerwen.test", "ayna@other.test", "250"),
+        ("ayna@kerwen.test", "batyr", "553 5.7.1"),
         ("ayna@kerwen.test", "ayna@kerwen.test, batyr@kerwen.test", "553 5.7.1"),
         ("ayna@other.test", "ayna@kerwen.test", "553 5.7.1"),
         ("ayna+list@kerwen.test", "AYNA@Kerwen.test", "250"),
