@@ -21,6 +21,7 @@ from kerwen.mail.actions.copy import Copy
 from kerwen.mail.actions.deliver import Deliver
 from kerwen.mail.actions.expunge import Expunge
 from kerwen.mail.actions.fetch import Fetch
+from kerwen.mail.actions.greylist import Greylist
 from kerwen.mail.actions.mailboxes import Mailboxes
 from kerwen.mail.actions.outcomes import Outcomes
 from kerwen.mail.actions.queue import Queue
@@ -126,7 +127,11 @@ def build_mail(
     host = recipients.domain
     asked = resolver.answer if config.dns or not config.dev else None
     checks = Check(host, asked, clock)
-    arrive = Arrive(host, receive, checks, outcomes, secrets.token_bytes, clock)
+    sealers = frozenset(domain.lower() for domain in config.arc_sealers)
+    arrive = Arrive(host, receive, checks, outcomes, secrets.token_bytes, clock, sealers)
+    greylist = Greylist(db, tags, clock)
+    if config.greylisting == "on":
+        arrive.greylist = greylist
     sign_keys = SignKeys(DkimFiles(keys / "dkim", host), clock)
     arrive.sealing_keys = report.keys = sign_keys.signing
     submit = Submit(
@@ -137,6 +142,7 @@ def build_mail(
         while True:
             await asyncio.sleep(_TIDY_S)
             await tidy.run()
+            await greylist.sweep()
             await blobs.delete(await tidy.retired())
 
     async def close() -> None:

@@ -33,6 +33,7 @@ from kerwen.base.clock import now_ms
 from kerwen.base.config import CHAT_KINDS, BadConfig, Config, Listen, recorded_domain
 from kerwen.base.memory import reuse_buffers
 from kerwen.base.metrics import Metrics, Number, Value
+from kerwen.mail.client.rspamd import Rspamd
 from kerwen.mailhouse import build_mail
 from kerwen.media.actions.quota import Quota
 from kerwen.media.rules import MediaRules
@@ -40,6 +41,7 @@ from kerwen.messenger import build_messenger
 from kerwen.net import certificates, tls
 from kerwen.net.http import HttpServer
 from kerwen.net.listeners import Factory, Listeners
+from kerwen.net.outgoing import Outgoing
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.blobs_files import FileBlobs
 from kerwen.storage.database import Database
@@ -115,7 +117,7 @@ async def build(config: Config) -> House:
     house.deeds["ping"] = _pong
     house.deeds.update(AccountDeeds(config.server_name, messenger.accounts, quota).deeds())
     if config.has_mail:
-        _add_mail(house, blobs, messenger.accounts, limiter)
+        _add_mail(house, blobs, messenger.accounts, limiter, messenger.outgoing)
     house.at_stop += messenger.at_stop
     house.workers += messenger.workers
     house.at_end += messenger.at_end
@@ -123,7 +125,9 @@ async def build(config: Config) -> House:
     return house
 
 
-def _add_mail(house: House, blobs: Blobs, accounts: Accounts, limiter: TokenBuckets) -> None:
+def _add_mail(
+    house: House, blobs: Blobs, accounts: Accounts, limiter: TokenBuckets, outgoing: Outgoing
+) -> None:
     """Builds the mail half, and opens its doors."""
     config, db, feed = house.config, house.database, house.feed
     mail = build_mail(config, db, feed, blobs, Vaults(secrets.token_bytes, now_ms))
@@ -132,6 +136,8 @@ def _add_mail(house: House, blobs: Blobs, accounts: Accounts, limiter: TokenBuck
     def spend(address: str) -> None:
         limiter.spend(Cost.LOGIN, 0, address)
 
+    if config.rspamd is not None:
+        mail.arrive.opinion = Rspamd(outgoing, config.rspamd)
     house.deeds.update(MailDeeds(mail.recipients, mail.sign_keys).deeds())
     imap = maildoors.build_imap(config, db, mail, sign_in, spend)
     house.factories["imap"] = imap.imap

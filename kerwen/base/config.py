@@ -179,6 +179,27 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Literal["both", "4", "6"],
         Meta(description="By which version of IP mail leaves."),
     ] = "both"
+    greylisting: Annotated[
+        Literal["on", "off"],
+        Meta(
+            description="Whether servers that bring mail for the first time are asked to come back"
+            " in some minutes; most senders of junk do not."
+        ),
+    ] = "off"
+    rspamd: Annotated[
+        str | None,
+        Meta(
+            description="The URL of an rspamd (its normal worker, `http://127.0.0.1:11333`) that is"
+            " asked about mail of strangers. Without an answer the mail is taken."
+        ),
+    ] = None
+    arc_sealers: Annotated[
+        list[str],
+        Meta(
+            description="A domain whose ARC seals are believed: what it passes on (mailing lists,"
+            " forwarding) is not refused for DMARC. As a flag it may be repeated."
+        ),
+    ] = []
     chat: Annotated[Literal["on", "off"], Meta(description="The messenger half of the house.")] = (
         "on"
     )
@@ -341,6 +362,8 @@ def _check(config: Config) -> None:
         raise BadConfig("tls_cert and tls_key belong together: give both")
     if bool(config.turn_uris) != (config.turn_secret is not None):
         raise BadConfig("turn_uris and turn_secret belong together: give both")
+    if config.rspamd is not None and not re.match(r"https?://", config.rspamd):
+        raise BadConfig("rspamd must be http://… or https://…")
     for uri in config.turn_uris:
         if not uri.startswith(("turn:", "turns:")):
             raise BadConfig(f"turn_uris: {uri} does not begin with turn: or turns:")

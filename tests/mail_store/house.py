@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from pathlib import Path
+from typing import Any
 
 from kerwen.base import limits
 from kerwen.base.config import Config
@@ -35,7 +36,12 @@ class House:
     """What the tests use."""
 
     def __init__(
-        self, db: Database, feed: Feed, folder: Path, quota: int = limits.MAIL_QUOTA
+        self,
+        db: Database,
+        feed: Feed,
+        folder: Path,
+        quota: int = limits.MAIL_QUOTA,
+        **settings: Any,
     ) -> None:
         self.db = db
         self.feed = feed
@@ -43,7 +49,7 @@ class House:
         self.clock = Clock()
         self.blobs = FileBlobs(folder / "blobs")
         self.vaults = Vaults(secrets.token_bytes, self.clock)
-        config = Config(dev=True, data=str(folder), domain="kerwen.test")
+        config = Config(dev=True, data=str(folder), domain="kerwen.test", **settings)
         self.mail: MailHouse = build_mail(
             config, db, feed, self.blobs, self.vaults, self.clock, quota
         )

@@ -91,7 +91,7 @@ class World:
         for kind, pem in _dkim_keys().items():
             (keys / f"k1-{kind}.pem").write_bytes(pem)
         (keys / "in-use").write_text("k1\n")
-        self.house = House(db, feed, folder)
+        self.house = House(db, feed, folder, **settings)
         self.mail = self.house.mail
         config = Config(dev=True, data=str(folder), domain="kerwen.test", **settings)
         accounts = Accounts()

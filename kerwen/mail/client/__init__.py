@@ -1,0 +1,1 @@
+"""What mail asks other servers of the house."""
