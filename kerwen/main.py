@@ -22,7 +22,7 @@ import uvloop
 from kerwen import maildoors
 from kerwen.api import replies, routes
 from kerwen.api.account_deeds import AccountDeeds
-from kerwen.api.admin_socket import AdminSocket, Deed
+from kerwen.api.admin_socket import AdminSocket, Deed, audited
 from kerwen.api.client.accounts import Accounts
 from kerwen.api.health import Health
 from kerwen.api.http import App, Cost
@@ -97,12 +97,20 @@ async def build(config: Config) -> House:
     messenger = build_messenger(config, database, feed, blobs)
     for deed in messenger.at_start:
         await deed()
-    limiter = TokenBuckets(PUBLIC_RATES if config.limits_rates else {})
+    limiter = TokenBuckets(
+        PUBLIC_RATES if config.limits_rates else {}, percents=messenger.admin.limits.percents
+    )
 
     house: House
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
     areas: Sequence[routes.Area] = [health, *messenger.areas]
-    app = App(routes.gather(areas), messenger.accounts.authenticate, limiter, messenger.masks)
+    app = App(
+        routes.gather(areas),
+        messenger.accounts.authenticate,
+        limiter,
+        messenger.masks,
+        messenger.admin.audit,
+    )
     http = HttpServer(app, proxies=config.proxies, fault=replies.fault)
     house = House(
         config=config,
@@ -114,10 +122,11 @@ async def build(config: Config) -> House:
         factories=dict.fromkeys(CHAT_KINDS, http.protocol),
     )
     quota = Quota(database, MediaRules())
-    house.deeds["ping"] = _pong
     house.deeds.update(AccountDeeds(config.server_name, messenger.accounts, quota).deeds())
     if config.has_mail:
         _add_mail(house, blobs, messenger.accounts, limiter, messenger.outgoing)
+    house.deeds = audited(house.deeds, messenger.admin.audit)
+    house.deeds["ping"] = _pong
     house.at_stop += messenger.at_stop
     house.workers += messenger.workers
     house.at_end += messenger.at_end

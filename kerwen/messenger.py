@@ -22,6 +22,9 @@ from kerwen.accounts.actions.user_directory import UserDirectory
 from kerwen.accounts.address import localpart_named
 from kerwen.accounts.password import CHEAP, Argon2
 from kerwen.accounts.push_rules_store import PushRules
+from kerwen.admin.actions.notices import NAME as NOTICES
+from kerwen.admin.parts import Admin, build_admin
+from kerwen.admin.store import limits as account_limits
 from kerwen.api.client.absent import AbsentApi
 from kerwen.api.client.account_data import AccountDataApi
 from kerwen.api.client.accounts import AccountHooks, Accounts, AccountSettings
@@ -154,6 +157,7 @@ class Messenger:
     outgoing: Outgoing
     push: Push
     app_services: AppServices
+    admin: Admin
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -205,12 +209,17 @@ def build_messenger(
         ),
         AccountHooks(
             on_registered=[_mailboxes] if config.has_mail else [],
-            reserved=lambda localpart: services.user_is_claimed(f"@{localpart}:{domain}"),
+            reserved=lambda localpart: (
+                localpart == NOTICES or services.user_is_claimed(f"@{localpart}:{domain}")
+            ),
             device_id_taken=is_cross_signing_key,
             on_device_removed=[on_device_removed, _drop_pushers, drop_connections],
             on_device_renamed=[on_device_renamed],
             on_deactivated=[_forget],
-            after_deactivated=[membership.leave_all],
+            after_deactivated=[
+                membership.leave_all,
+                lambda *closed: admin.purge.after_deactivated(*closed),
+            ],
         ),
         clock,
     )
@@ -294,6 +303,19 @@ def build_messenger(
     thumbnailer = Thumbnailer()
     media = MediaApi(db, blobs, feed, domain, thumbnailer, clock=clock)
     clean = Clean(db, blobs, clock, [Tidy(db, clock).named])
+    admin = build_admin(
+        config,
+        db,
+        feed,
+        blobs,
+        accounts,
+        append,
+        membership,
+        send,
+        reports,
+        media.deletion,
+        clock,
+    )
     filters = Filters(db)
     areas: list[Area] = [
         accounts,
@@ -335,6 +357,7 @@ def build_messenger(
         HierarchyApi(Hierarchy(db, names, summary)),
         PushApi(push.topics, check_app_password),
         AppServicesApi(services, app_services.lookup, app_services.client, db, names, clock),
+        admin.table,
         AbsentApi(),
         *oauth.areas,
     ]
@@ -352,6 +375,7 @@ def build_messenger(
             await sliding_sync.tidy()
             await accounts.tidy()
             await oauth.tidy()
+            await media.downloads.use.write()
 
     return Messenger(
         accounts,
@@ -365,10 +389,12 @@ def build_messenger(
         outgoing,
         push,
         app_services,
+        admin,
         at_stop=[typing.stop, sync.stop, sliding_sync.stop, peek.stop, push.topics.stop],
         workers=[
             sweep,
-            lambda: run_cleaner(clean),
+            lambda: run_cleaner(clean, admin.keep),
+            admin.purge.work,
             search_index.work,
             delay.work,
             push.follow,
@@ -377,7 +403,7 @@ def build_messenger(
             *app_services.workers(),
         ],
         at_end=[close],
-        at_start=[app_services.at_start],
+        at_start=[app_services.at_start, admin.limits.load],
         masks=app_services.masks(db, Caller) if services else None,
     )
 
@@ -417,6 +443,7 @@ async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
     await push_store.drop_account(tx, account_no)
     await app_services_store.drop_user(tx, account_no)
     await delayed.drop_user(tx, account_no)
+    await account_limits.drop_account(tx, account_no)
 
 
 def _well_known(config: Config) -> WellKnown:

@@ -14,10 +14,13 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kerwen.base.errors import Refused, Unavailable
 from kerwen.base.limits import KIB
+
+if TYPE_CHECKING:  # the command line is quicker without it
+    from kerwen.api.audit import Auditor
 
 log = logging.getLogger("kerwen.admin")
 
@@ -78,6 +81,29 @@ async def answer(deeds: Mapping[str, Deed], asked: dict[str, Any]) -> dict[str, 
     except Exception:
         log.exception("bug")
         return {"refused": "an error in the server; its log says more"}
+
+
+def audited(deeds: Mapping[str, Deed], auditor: Auditor) -> dict[str, Deed]:
+    """The same deeds, each written down before it begins, and how it ended."""
+    return {words: _audited(words, deed, auditor) for words, deed in deeds.items()}
+
+
+def _audited(words: str, deed: Deed, auditor: Auditor) -> Deed:
+    async def run(**asked: Any) -> Any:
+        told = {k: v for k, v in asked.items() if isinstance(v, (bool, int))}
+        entry_no = await auditor.begin("", f"kerwen {words}", str(asked.get("name", "")), told)
+        outcome = "failed"
+        try:
+            done = await deed(**asked)
+            outcome = "done"
+        except Refused as error:
+            outcome = f"refused: {error.reason.value}"
+            raise
+        finally:
+            await auditor.end(entry_no, outcome)
+        return done
+
+    return run
 
 
 def ask(data: Path, asked: Mapping[str, Any], patience_s: float = 60) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, unquote_plus
 import msgspec
 import orjson
 
-from kerwen.api import replies
+from kerwen.api import audit, replies
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.net.http_exchange import FixedHeaders
@@ -267,6 +267,8 @@ class Route:
     spec: str = ""
     body_max: int = limits.HTTP_BODY_MAX
     stream: bool = False  # the handler reads the body itself
+    tells: tuple[str, ...] = ()  # fields of an administrator's body that the audit log may hold
+    of_others: bool = False  # an administrator may call it about somebody else: that is audited
     suspended: bool = True  # a suspended account may call it (CS #account-suspension)
     oauth: bool = True  # a token of the OAuth 2.0 API may call it: not so where UIA is asked for
     shown: Shown | None = None  # how a refusal reads here, if not as JSON
@@ -404,8 +406,10 @@ class App:
         authenticator: Authenticator,
         limiter: Limiter,
         masks: Masks | None = None,
+        auditor: audit.Auditor | None = None,
     ) -> None:
         self.router = router
+        self._auditor = auditor
         self._authenticator = authenticator
         self._limiter = limiter
         self._masks = masks
@@ -463,12 +467,9 @@ class App:
             self._limiter.spend(route.cost, caller.account_no if caller else 0, request.address)
         if not route.stream and request.method not in ("GET", "HEAD"):
             request.body = await _body(request, route.body_max)
-        for _ in range(4):
-            try:
-                return await route.handler(request)
-            except Retry:  # lost a race in the database: nothing happened, so run it again
-                continue
-        raise Unavailable(Unready.BUSY, 500)
+        if self._auditor is not None and audit.is_administration(request, route):
+            return await audit.audited(self._auditor, request, route, _run)
+        return await _run(request, route)
 
     async def _admit(self, request: Request, route: Route) -> None:
         token = token_of(request)
@@ -488,8 +489,29 @@ class App:
             raise Refused(Reason.ACCOUNT_SUSPENDED, "This account has been suspended")
         if caller.oauth and not route.oauth:  # CS #oauth-20-api, the warning
             raise Refused(Reason.UNRECOGNIZED, "This is done on the account's page")
-        if route.access is Access.ADMIN and not caller.admin:
-            raise Refused(Reason.FORBIDDEN, "Only administrators may do this")
+        if route.access is Access.ADMIN:
+            await self._admit_admin(request, route, caller)
+
+    async def _admit_admin(self, request: Request, route: Route, caller: Caller) -> None:
+        """An administrator, in person: no application service, no suspended account, and no
+        token in the address, where proxies write it down."""
+        if caller.admin and not caller.service and not caller.suspended:
+            if request.header(b"authorization") is None:
+                raise Refused(Reason.MISSING_TOKEN, "Administrators send the token as a header")
+            return
+        if self._auditor is not None:
+            self._limiter.spend(route.cost, caller.account_no, request.address)
+            await audit.denied(self._auditor, request, route)
+        raise Refused(Reason.FORBIDDEN, "Only administrators may do this")
+
+
+async def _run(request: Request, route: Route) -> Any:
+    for _ in range(4):
+        try:
+            return await route.handler(request)
+        except Retry:  # lost a race in the database: nothing happened, so run it again
+            continue
+    raise Unavailable(Unready.BUSY, 500)
 
 
 def _with_wait(wait_ms: int | None) -> list[tuple[bytes, bytes]]:

@@ -46,7 +46,8 @@ class TokenBuckets:
     """The limiter of the HTTP door. A cost without a rate is free; no rates: no limits at all.
 
     Who has logged in is counted by account, others by address (IPv6: by network of 64 bits,
-    which one household holds). The bucket that was not used for longest makes room.
+    which one household holds). The bucket that was not used for longest makes room. `percents`:
+    accounts for which an administrator set another share of the rates; 0: no limits.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class TokenBuckets:
         rates: Mapping[Cost, Rate],
         clock: Callable[[], float] = time.monotonic,
         most: int = BUCKETS_MAX,
+        percents: Mapping[int, int] | None = None,
     ) -> None:
         self._rates = dict(rates)
+        self._percents = percents if percents is not None else {}
         self._clock = clock
         self._most = most
         self._buckets: OrderedDict[tuple[Cost, int | str], _Bucket] = OrderedDict()
@@ -68,6 +71,10 @@ class TokenBuckets:
         rate = self._rates.get(cost)
         if rate is None:
             return
+        if account_no and (percent := self._percents.get(account_no)) is not None:
+            if percent == 0:
+                return
+            rate = Rate(rate.per_second * percent / 100, max(rate.burst * percent / 100, 1))
         key = (cost, account_no or _network(address))
         now = self._clock()
         bucket = self._buckets.get(key)

@@ -214,6 +214,42 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         str | None,
         Meta(description="`s3://…` for an object store. Default: `blobs/` in the data folder."),
     ] = None
+    keep_messages: Annotated[
+        int,
+        Meta(
+            description="After how many days messages are removed from all rooms; a room's own"
+            " timer may be shorter. 0: never.",
+            ge=0,
+            le=100_000,
+        ),
+    ] = 0
+    keep_files: Annotated[
+        int,
+        Meta(
+            description="After how many days a file that nobody got for as long is removed;"
+            " people's and rooms' pictures stay. 0: never.",
+            ge=0,
+            le=100_000,
+        ),
+    ] = 0
+    keep_cached: Annotated[
+        int,
+        Meta(
+            description="After how many days other servers' files that nobody used are removed from"
+            " here; they can be fetched again. 0: never.",
+            ge=0,
+            le=100_000,
+        ),
+    ] = 30
+    media_budget: Annotated[
+        int,
+        Meta(
+            description="How many GB files may take. Above it thumbnails and other servers' files"
+            " go, never people's own. 0: as many as there are.",
+            ge=0,
+            le=1_000_000_000,
+        ),
+    ] = 0
     turn_uris: Annotated[
         list[str],
         Meta(

@@ -8,6 +8,7 @@ from typing import Final
 
 from kerwen.base.errors import Refused, Unavailable
 from kerwen.media.actions.clean import Clean
+from kerwen.media.actions.keep import Keep
 
 log = logging.getLogger("kerwen.media")
 
@@ -15,14 +16,18 @@ FIRST_S: Final = 300  # a start has other work to do
 EVERY_S: Final = 6 * 3600
 
 
-async def run_cleaner(clean: Clean, first_s: float = FIRST_S, every_s: float = EVERY_S) -> None:
+async def run_cleaner(
+    clean: Clean, keep: Keep, first_s: float = FIRST_S, every_s: float = EVERY_S
+) -> None:
     """Cleans until it is cancelled; what fails once is tried again the next time."""
     await asyncio.sleep(first_s)
     while True:
         try:
+            kept = await keep.run()
             expired, swept = await clean.expire(), await clean.sweep()
-            if expired or swept:
-                log.info("media cleaned", extra={"expired": expired, "swept": swept})
+            if expired or swept or kept:
+                extra = {"expired": expired, "swept": swept, "removed": kept}
+                log.info("media cleaned", extra=extra)
         except (Refused, Unavailable) as error:
             log.warning("media not cleaned", extra={"why": str(error)})
         await asyncio.sleep(every_s)

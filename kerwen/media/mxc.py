@@ -23,3 +23,11 @@ def well_formed(server: str, media_id: str) -> bool:
 def mxc(server: str, media_id: str) -> str:
     """The URI of a piece of media."""
     return f"mxc://{server}/{media_id}"
+
+
+def parse_mxc(uri: str) -> tuple[str, str] | None:
+    """(server, media id) of a URI; None if it is none."""
+    server, slash, media_id = uri.removeprefix("mxc://").partition("/")
+    if not uri.startswith("mxc://") or not slash or not well_formed(server, media_id):
+        return None
+    return server, media_id

@@ -26,6 +26,8 @@ class Media:
     sha256: bytes | None
     created_ms: int
     expires_ms: int | None
+    quarantined: int = 0
+    used_ms: int = 0  # when somebody got it last, to the day; 0: not since this is noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,12 @@ _FIELDS = (
     "origin, media_id, account_no, blob, content_type, file_name, size, sha256, created_ms,"
     " expires_ms"
 )
+_ALL_FIELDS = f"{_FIELDS}, quarantined, used_ms"
 _FIND = sql(
-    f"select {_FIELDS} from media where origin = :origin and media_id = :media_id {{for_update}}"
+    f"select {_ALL_FIELDS} from media where origin = :origin and media_id = :media_id"
+    " {for_update}"
 )
-_LOOK = sql(f"select {_FIELDS} from media where origin = :origin and media_id = :media_id")
+_LOOK = sql(f"select {_ALL_FIELDS} from media where origin = :origin and media_id = :media_id")
 _ADD = sql(
     f"insert into media ({_FIELDS}) values (:origin, :media_id, :account_no, :blob,"
     " :content_type, :file_name, :size, :sha256, :created_ms, :expires_ms)"
@@ -66,7 +70,7 @@ _FILL = sql(
 )
 _REMOVE = sql("delete from media where origin = :origin and media_id = :media_id")
 _OF_ACCOUNT = sql(
-    f"select {_FIELDS} from media where account_no = :account_no and created_ms < :before_ms"
+    f"select {_ALL_FIELDS} from media where account_no = :account_no and created_ms < :before_ms"
     " order by created_ms desc, media_id limit :count"
 )
 _PENDING = sql(
@@ -104,6 +108,35 @@ _ADD_THUMBNAIL = sql(
 )
 _REMOVE_THUMBNAILS = sql(
     "delete from media_thumbnail where origin = :origin and media_id = :media_id"
+)
+_QUARANTINE = sql(
+    "update media set quarantined = :quarantined where origin = :origin and media_id = :media_id"
+)
+_USED = sql(
+    "update media set used_ms = :now where origin = :origin and media_id = :media_id"
+    " and used_ms < :now"
+)
+_TOTAL = sql(
+    "select cast(coalesce((select sum(size) from media), 0)"
+    " + coalesce((select sum(size) from media_thumbnail), 0) as BIGINT)"
+)
+_CACHED = sql(
+    f"select {_ALL_FIELDS} from media where account_no is null and used_ms < :before"
+    " and created_ms < :before and blob is not null order by used_ms limit :count"
+)
+_OLD_THUMBNAILS = sql(
+    "select m.origin, m.media_id, t.variant, t.blob, t.size from media m join media_thumbnail t"
+    " on t.origin = m.origin and t.media_id = m.media_id where t.blob <> coalesce(m.blob, '')"
+    " order by m.used_ms limit :count"
+)
+_REMOVE_THUMBNAIL = sql(
+    "delete from media_thumbnail where origin = :origin and media_id = :media_id"
+    " and variant = :variant"
+)
+_UNUSED = sql(
+    f"select {_ALL_FIELDS} from media where account_no is not null and blob is not null"
+    " and created_ms < :before and used_ms < :before and (created_ms, media_id)"
+    " > (:after_ms, :after_id) order by created_ms, media_id limit :count"
 )
 _NAMED = sql(
     "select blob from media where blob {in_texts:keys}"
@@ -231,6 +264,48 @@ async def add_thumbnail(tx: Tx, media: Media, made: Thumbnail) -> bool:
 async def remove_thumbnails(tx: Tx, origin: str, media_id: str) -> None:
     """Removes the rows of all thumbnails of a piece."""
     await tx.run(_REMOVE_THUMBNAILS, origin=origin, media_id=media_id)
+
+
+async def quarantine(tx: Tx, origin: str, media_id: str, quarantined: bool) -> bool:
+    """Keeps a piece from everybody, or no longer; False if it is not here."""
+    given = {"origin": origin, "media_id": media_id, "quarantined": int(quarantined)}
+    return bool(await tx.run(_QUARANTINE, **given))
+
+
+async def used(tx: Tx, pieces: Sequence[tuple[str, str]], now: int) -> None:
+    """Notes that somebody got these: (origin, media id)."""
+    rows = [{"origin": origin, "media_id": media_id, "now": now} for origin, media_id in pieces]
+    await tx.many(_USED, rows)
+
+
+async def total(snap: Snap) -> int:
+    """Bytes of all media and thumbnails. A scan: `long`."""
+    row = await snap.one(_TOTAL)
+    assert row is not None
+    return int(row[0])
+
+
+async def cached(snap: Snap, before: int, count: int) -> list[Media]:
+    """Other servers' media that nobody got since a time, the longest unused first."""
+    return [_media(row) for row in await snap.all(_CACHED, before=before, count=count)]
+
+
+async def old_thumbnails(snap: Snap, count: int) -> list[tuple[str, str, str, str, int]]:
+    """(origin, media id, variant, blob, size) of thumbnails that are no picture's own blob, of
+    the longest unused first. A scan: `long`."""
+    rows = await snap.all(_OLD_THUMBNAILS, count=count)
+    return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
+
+async def remove_thumbnail(tx: Tx, origin: str, media_id: str, variant: str) -> None:
+    """Removes a thumbnail's row; it is made anew when somebody wants it."""
+    await tx.run(_REMOVE_THUMBNAIL, origin=origin, media_id=media_id, variant=variant)
+
+
+async def unused(snap: Snap, before: int, after: tuple[int, str], count: int) -> list[Media]:
+    """Files of accounts from before a time that nobody got since, after (created_ms, id)."""
+    rows = await snap.all(_UNUSED, before=before, after_ms=after[0], after_id=after[1], count=count)
+    return [_media(row) for row in rows]
 
 
 async def named(snap: Snap, keys: Sequence[str]) -> set[str]:

@@ -41,7 +41,9 @@ class Kind(enum.IntEnum):
     BACKFILL = 8  # room, seq
     ACCOUNT = 9  # account: token, session, device, quota, policy
     KEY_COUNT = 10  # device: one-time or fallback keys came or went; for caches, wakes nobody
+
     WAKE_UP = 11  # topic of UnifiedPush, order: a phone is to be waked
+    PURGE = 12  # room: events of it were removed; for caches, wakes nobody
 
 
 Change = tuple[int, int, int]

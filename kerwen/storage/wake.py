@@ -184,6 +184,9 @@ class WakeIndex:
                     account.wake()
             elif kind == Kind.DEVICE_LIST:
                 self._device_list(pos, subject)
+            elif kind == Kind.PURGE:
+                for watch in self._by_room.get(subject, ()):
+                    watch.places.pop(subject, None)
             elif kind == Kind.JUMP:
                 for watch in list(self._watches.values()):
                     self.close(watch)

@@ -231,9 +231,9 @@ async def test_accounts_are_listed_page_by_page(world: World) -> None:
     for name in ("c3", "a1", "b2"):
         await world.sign_up(name)
     page = await world.ask("GET", "/_kerwen/admin/accounts?limit=2", token=admin)
-    assert [a["localpart"] for a in page.json["accounts"]] == ["a1", "admin"]
+    assert [a["name"] for a in page.json["accounts"]] == ["a1", "admin"]
     rest = await world.ask("GET", "/_kerwen/admin/accounts?after=admin", token=admin)
-    assert [a["localpart"] for a in rest.json["accounts"]] == ["b2", "c3"]
+    assert [a["name"] for a in rest.json["accounts"]] == ["b2", "c3"]
     async with world.db.read() as snap:
         assert await accounts.count(snap) == 4
 

@@ -9,9 +9,16 @@ from typing import Any
 import orjson
 
 from kerwen.accounts.password import CHEAP
+from kerwen.admin.actions.limits import Limits
+from kerwen.admin.actions.look import Look
+from kerwen.api.admin.accounts import AccountsApi
+from kerwen.api.admin.api import AdminTable
+from kerwen.api.admin.table import Confirmations
 from kerwen.api.client.accounts import AccountHooks, Accounts, AccountSettings
 from kerwen.api.client.wellknown import WellKnown
 from kerwen.api.http import App, Cost, Router
+from kerwen.media.actions.quota import Quota
+from kerwen.media.rules import MediaRules
 from kerwen.storage.database import Database, Tx
 from kerwen.storage.feed import Feed
 from kerwen.vault.store import Vaults
@@ -88,7 +95,11 @@ class World:
             on_reset=[self._on_reset],
         )
         self.accounts = Accounts(self.db, self.feed, self.vaults, settings, hooks, self.clock)
-        self.app = App(Router(self.accounts.routes()), self.accounts.authenticate, self.limiter)
+        look, limits = Look(self.db, DOMAIN, self.clock), Limits(self.db, self.feed)
+        admin = AccountsApi(DOMAIN, self.accounts, look, Quota(self.db, MediaRules()), limits)
+        table = AdminTable([admin], Confirmations(self.accounts.prove, self.clock))
+        routes = [*self.accounts.routes(), *table.routes()]
+        self.app = App(Router(routes), self.accounts.authenticate, self.limiter)
 
     async def _on_registered(self, tx: Tx, account_no: int, user_id: str) -> None:
         self.told.append(("registered", user_id))

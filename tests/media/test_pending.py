@@ -83,14 +83,14 @@ async def test_not_yet_uploaded(house: House, kind: str) -> None:
         "GET", f"/_matrix/client/v1/media/{kind}/{name}?timeout_ms=30&width=1&height=1"
     )
     assert late.errcode == "M_NOT_YET_UPLOADED"
-    await until(lambda: house.api._downloads._arrivals._waiting == {})
+    await until(lambda: house.api.downloads._arrivals._waiting == {})
 
 
 async def test_who_waits_is_woken(house: House) -> None:
     name, other = await create(house), await create(house)
     waiting = [asyncio.create_task(house.download(name)) for _ in range(3)]
     longer = asyncio.create_task(house.download(other))
-    arrivals = house.api._downloads._arrivals
+    arrivals = house.api.downloads._arrivals
     await until(lambda: arrivals._count == 4)
     assert (await fill(house, name)).status == 200
     for answer in await asyncio.gather(*waiting):
@@ -105,7 +105,7 @@ async def test_who_waits_is_woken(house: House) -> None:
 async def test_a_waiter_learns_of_deletion(house: House) -> None:
     name = await create(house)
     waiting = asyncio.create_task(house.download(name))
-    await until(lambda: house.api._downloads._arrivals._count == 1)
+    await until(lambda: house.api.downloads._arrivals._count == 1)
     assert (await house.call("DELETE", f"/_kerwen/media/{name}")).status == 200
     assert (await waiting).status == 404
 

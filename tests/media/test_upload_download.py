@@ -257,7 +257,7 @@ async def test_an_administrator_deletes(house: House) -> None:
     await house.upload(b"bad too")
     await house.call("POST", "/_matrix/media/v1/create")
     await house.upload(b"fine", token="batyr")
-    deletion = house.api._deletion
+    deletion = house.api.deletion
     await deletion.delete_any(*name.split("/"))
     assert (await house.download(name)).status == 404
     assert await deletion.delete_all(1) == 2

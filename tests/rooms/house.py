@@ -95,7 +95,11 @@ class House:
         self.messenger = build_messenger(config, db, feed, blobs, self.clock)
         self.router = routes.gather(self.messenger.areas)
         self.app = App(
-            self.router, self.messenger.accounts.authenticate, NoLimiter(), self.messenger.masks
+            self.router,
+            self.messenger.accounts.authenticate,
+            NoLimiter(),
+            self.messenger.masks,
+            self.messenger.admin.audit,
         )
         self._numbers = itertools.count(1)
         self.bugs: list[str] = []

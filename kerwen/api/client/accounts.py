@@ -170,11 +170,9 @@ class Accounts:
             AccountApi(self.change_password, self.deactivate, prove),
             DevicesApi(self.manage_devices, prove, self._clock),
             AdminApi(self.moderate),
-            HouseholdApi(
-                self.app_passwords, self.reset_password, self.invite, self.moderate, prove
-            ),
+            HouseholdApi(self.app_passwords, self.reset_password, prove),
         ]
-        areas.append(SecondFactorApi(self.factors, self.reset_factors, self.moderate, prove))
+        areas.append(SecondFactorApi(self.factors, self.reset_factors, prove))
         return [route for area in areas for route in area.routes()]
 
     def _by_service(self) -> ServiceAccounts | None:

@@ -37,10 +37,16 @@ class AdminApi:
         spec, admin = "CS #account-moderation", Access.ADMIN
         return [
             Route("GET", lock, self.locked, admin, Cost.READ, spec),
-            Route("PUT", lock, self.lock, admin, Cost.WRITE, spec),
+            Route("PUT", lock, self.lock, admin, Cost.WRITE, spec, tells=("locked",)),
             Route("GET", suspend, self.suspended, admin, Cost.READ, spec),
-            Route("PUT", suspend, self.suspend, admin, Cost.WRITE, spec),
-            Route("GET", whois, self.whois, Access.USER, Cost.READ, "CS #server-administration"),
+            Route("PUT", suspend, self.suspend, admin, Cost.WRITE, spec, tells=("suspended",)),
+            Route(
+                "GET",
+                whois,
+                self.whois,
+                spec="CS #server-administration",
+                of_others=True,
+            ),
         ]
 
     async def locked(self, request: Request) -> Any:

@@ -72,11 +72,11 @@ class MediaApi:
         self._rules = rules
         self._uploads = Uploads(db, blobs, rules, clock)
         self._creation = Creation(db, rules, clock)
-        self._downloads = Downloads(
+        self.downloads = Downloads(
             db, domain, Arrivals(feed), remote or NoRemoteMedia(), rules, clock
         )
         self._thumbnails = Thumbnails(db, blobs, thumbnailer)
-        self._deletion = Deletion(db, blobs, domain)
+        self.deletion = Deletion(db, blobs, domain)
         self._quota = Quota(db, rules)
 
     def routes(self) -> list[Route]:
@@ -136,7 +136,7 @@ class MediaApi:
     async def download(self, request: Request) -> Reply:
         """GET /_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}"""
         name = file_name(request.params.get("fileName"))
-        media = await self._downloads.visible_to_users(
+        media = await self.downloads.visible_to_users(
             request.params["serverName"],
             request.params["mediaId"],
             request.int_query("timeout_ms", _WAIT_MS, 0, limits.UPLOAD_WAIT_MAX_MS),
@@ -146,7 +146,7 @@ class MediaApi:
     async def download_legacy(self, request: Request) -> Reply:
         """GET /_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}"""
         name = file_name(request.params.get("fileName"))
-        media = await self._downloads.visible_to_anyone(
+        media = await self.downloads.visible_to_anyone(
             request.params["serverName"], request.params["mediaId"]
         )
         return await self._serve(request, media, name)
@@ -154,7 +154,7 @@ class MediaApi:
     async def thumbnail(self, request: Request) -> Reply:
         """GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}"""
         wanted = _wanted(request)
-        media = await self._downloads.visible_to_users(
+        media = await self.downloads.visible_to_users(
             request.params["serverName"],
             request.params["mediaId"],
             request.int_query("timeout_ms", _WAIT_MS, 0, limits.UPLOAD_WAIT_MAX_MS),
@@ -164,7 +164,7 @@ class MediaApi:
     async def thumbnail_legacy(self, request: Request) -> Reply:
         """GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}"""
         wanted = _wanted(request)
-        media = await self._downloads.visible_to_anyone(
+        media = await self.downloads.visible_to_anyone(
             request.params["serverName"], request.params["mediaId"]
         )
         return await self._serve_thumbnail(request, media, wanted)
@@ -179,7 +179,7 @@ class MediaApi:
 
     async def delete(self, request: Request) -> bytes:
         """DELETE /_kerwen/media/{serverName}/{mediaId}"""
-        await self._deletion.delete_own(
+        await self.deletion.delete_own(
             request.caller.account_no, request.params["serverName"], request.params["mediaId"]
         )
         return b"{}"

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from kerwen.accounts.actions.factors import Enrolled, Factors
-from kerwen.accounts.actions.moderate import Moderate
 from kerwen.accounts.actions.prove import Challenge, Proof, Prove
 from kerwen.accounts.actions.reset_factors import ResetFactors
 from kerwen.accounts.password import PasswordKeys
@@ -36,22 +35,18 @@ class ConfirmBody(msgspec.Struct):
 
 
 class SecondFactorApi:
-    """The owner's second factors, and the administrator's waiting reset of them."""
+    """The owner's second factors, and how the owner stops a reset of them."""
 
-    def __init__(
-        self, factors: Factors, resets: ResetFactors, moderate: Moderate, prove: Prove
-    ) -> None:
+    def __init__(self, factors: Factors, resets: ResetFactors, prove: Prove) -> None:
         self._factors = factors
         self._resets = resets
-        self._moderate = moderate
         self._prove = prove
 
     def routes(self) -> list[Route]:
         """The table."""
         own = "/_kerwen/account/second_factor"
         reset = "/_kerwen/account/second_factor_reset"
-        of = "/_kerwen/admin/accounts/{userId}/second_factor_reset"
-        spec, user, admin = "docs/second_factor.md", Access.USER, Access.ADMIN
+        spec, user = "docs/second_factor.md", Access.USER
         login, most = Cost.LOGIN, 64 * KIB
         return [
             Route("GET", own, self.list_all, user, Cost.READ, spec),
@@ -62,8 +57,6 @@ class SecondFactorApi:
             Route("DELETE", own + "/{factorNo}", self.remove, user, login, spec, most),
             Route("GET", reset, self.own_reset, user, Cost.READ, spec),
             Route("DELETE", reset, self.stop_own_reset, user, Cost.WRITE, spec),
-            Route("POST", of, self.begin_reset, admin, Cost.WRITE, spec),
-            Route("DELETE", of, self.stop_reset, admin, Cost.WRITE, spec),
         ]
 
     async def list_all(self, request: Request) -> Any:
@@ -145,18 +138,6 @@ class SecondFactorApi:
     async def stop_own_reset(self, request: Request) -> Any:
         """DELETE /_kerwen/account/second_factor_reset"""
         await self._resets.stop(request.caller.account_no)
-        return b"{}"
-
-    async def begin_reset(self, request: Request) -> Any:
-        """POST /_kerwen/admin/accounts/{userId}/second_factor_reset"""
-        account = await self._moderate.account(request.params["userId"])
-        by = request.caller.account_no
-        return {"effect_ms": await self._resets.begin(by, account.account_no)}
-
-    async def stop_reset(self, request: Request) -> Any:
-        """DELETE /_kerwen/admin/accounts/{userId}/second_factor_reset"""
-        account = await self._moderate.account(request.params["userId"])
-        await self._resets.stop(account.account_no)
         return b"{}"
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+
 from kerwen.base.errors import Reason, Refused
 from kerwen.media import store
-from kerwen.media.mxc import well_formed
+from kerwen.media.mxc import parse_mxc, well_formed
 from kerwen.media.store import OURS, Media
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database, Kind, Tx, retrying
@@ -42,6 +45,26 @@ class Deletion:
                     pass  # its owner was quicker
             if len(found) < _AT_ONCE:
                 return count
+
+    async def delete_shared(self, shared: Sequence[tuple[int, str]]) -> None:
+        """What messages that are gone have brought, (account, mxc): only if that account has
+        uploaded it here."""
+        for account_no, uri in shared:
+            named = parse_mxc(uri)
+            if named is not None and named[0] == self._domain:
+                with contextlib.suppress(Refused):
+                    await self.delete_own(account_no, *named)
+
+    async def quarantine(self, server: str, media_id: str, quarantined: bool) -> None:
+        """For administrators: nobody gets a piece any more, or again; `Refused(NOT_FOUND)`."""
+        origin = self._origin(server, media_id)
+
+        async def write() -> None:
+            async with self._db.write() as tx:
+                if not await store.quarantine(tx, origin, media_id, quarantined):
+                    raise Refused(Reason.NOT_FOUND, "Not found")
+
+        await retrying(write)
 
     def _origin(self, server: str, media_id: str) -> str:
         if not well_formed(server, media_id):

@@ -9,6 +9,7 @@ from kerwen.base import limits
 from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.media import store
+from kerwen.media.actions.note_use import NoteUse
 from kerwen.media.arrivals import Arrivals
 from kerwen.media.mxc import well_formed
 from kerwen.media.rules import MediaRules
@@ -48,6 +49,7 @@ class Downloads:
         self._remote = remote
         self._rules = rules
         self._clock = clock
+        self.use = NoteUse(db, clock)
 
     async def visible_to_users(self, server: str, media_id: str, timeout_ms: int) -> Media:
         """Uploaded media for a caller with an account: its name is the key to it.
@@ -58,10 +60,17 @@ class Downloads:
         if not well_formed(server, media_id):
             raise Refused(Reason.NOT_FOUND, "Not found")
         if server != self._domain:
-            return await self._remote.fetch(server, media_id, timeout_ms)
+            return self._given(await self._remote.fetch(server, media_id, timeout_ms))
         media = await self._look(media_id)
         if media.blob is None:
             media = await self._wait(media, min(timeout_ms, limits.UPLOAD_WAIT_MAX_MS))
+        return self._given(media)
+
+    def _given(self, media: Media) -> Media:
+        """Somebody gets it, unless an administrator keeps it from everybody."""
+        if media.quarantined:
+            raise Refused(Reason.NOT_FOUND, "Not found")
+        self.use.note(media)
         return media
 
     async def visible_to_anyone(self, server: str, media_id: str) -> Media:
@@ -69,7 +78,7 @@ class Downloads:
         if well_formed(server, media_id) and server == self._domain:
             media = await self._look(media_id)
             if media.blob is not None and media.created_ms < self._rules.legacy_before_ms:
-                return media
+                return self._given(media)
         raise Refused(Reason.NOT_FOUND, "Not found")
 
     async def _look(self, media_id: str) -> Media:

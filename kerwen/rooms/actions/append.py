@@ -28,7 +28,8 @@ from kerwen.rooms.build import build_event
 from kerwen.rooms.event import Event, StateKey, is_user_id, stripped_format
 from kerwen.rooms.power import PowerLevels
 from kerwen.rooms.push_rules import EventFacts
-from kerwen.rooms.store import events, heads, marks, members, search, state, users
+from kerwen.rooms.retention import TIMERS
+from kerwen.rooms.store import events, expiry, heads, marks, members, search, state, users
 from kerwen.rooms.store.events import LOUD, MARKED, Stored
 from kerwen.rooms.store.heads import Head
 from kerwen.rooms.store.names import Names
@@ -37,6 +38,7 @@ from kerwen.storage.database import Database, Kind, Tx
 
 _MENTIONS_MAX = 100  # people one event can highlight one by one
 _NAME_MAX = 256
+_COMING = ("join", "invite", "knock")
 
 
 class Draft(msgspec.Struct, gc=False):
@@ -325,6 +327,8 @@ class RoomWriter:
         if event.type == "m.room.member":
             self.view.own_rules = None
             moved |= await self._put_member(event, stored, old.event)
+        elif event.type in TIMERS and event.state_key == "":
+            await expiry.touch(self._tx, head.room_no)
         self.view.put(key, stored.event_no, event)
         return moved
 
@@ -336,6 +340,8 @@ class RoomWriter:
         if user_no is None:
             raise Refused(Reason.NOT_FOUND, "There is no such user")
         now, before = event.membership or "leave", (old.membership if old else None) or "leave"
+        if now in _COMING and before != now and await expiry.blocked(self._tx, event.room_id):
+            raise Refused(Reason.FORBIDDEN, "An administrator has closed this room")
         members.set_member(
             self._tx,
             room_no=stored.room_no,

@@ -147,6 +147,8 @@ class Recent:
                 ring = self._rings.get(room_no)
                 if ring is not None and (not ring.events or ring.events[-1].seq < seq):
                     self.drop(room_no)
+            elif kind == Kind.PURGE:
+                self.drop(room_no)
 
 
 def _cost(stored: Stored) -> int:

@@ -148,6 +148,11 @@ class RoomFacts:
                 facts = self._all.get(room_no)
                 if facts is not None:
                     self._event(facts, pos, seq)
+            elif kind == Kind.PURGE:
+                facts = self._all.get(room_no)
+                if facts is not None:
+                    facts.forget()
+                    facts.related = None
             elif kind == Kind.JUMP:
                 self._all.clear()
                 self._kept.clear()

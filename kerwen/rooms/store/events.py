@@ -128,9 +128,9 @@ def client_prefix(event: Event) -> bytes:
     return client_format(event, room_id=False)[:-1]
 
 
-def _cut(event: Event) -> tuple[int, bytes]:
-    """The PDU without its content, and where that was; -1 and all of it where clients see
-    another content than was signed (redactions)."""
+def cut_event(event: Event) -> tuple[int, bytes]:
+    """What a row holds besides `client`: the PDU without its content, and where that was; -1 and
+    all of it where clients see another content than was signed (redactions)."""
     if event.type == "m.room.redaction":
         return -1, event.raw
     mark = b',"content":' + event.content_json
@@ -170,7 +170,7 @@ def add_event(
     rel_type: str | None = None,
 ) -> None:
     """Writes an event at the transaction's end, when its position is known."""
-    cut, rest = _cut(event)
+    cut, rest = cut_event(event)
     tx.at_end(
         _ADD,
         event_no=stored.event_no,
@@ -201,7 +201,7 @@ def redact_row(
     tx: Tx, event_no: int, redacted: Event, redacted_by: str, unsigned_json: bytes | None
 ) -> None:
     """Replaces an event by its redacted form; the old words are gone from the database."""
-    cut, rest = _cut(redacted)
+    cut, rest = cut_event(redacted)
     tx.at_end(
         _REDACT,
         event_no=event_no,

@@ -26,6 +26,8 @@ _ADD = sql("insert into search_index (rowid, words) values (:event_no, {search_v
 _DONE = sql("delete from search_pending where event_no {in_ints:nos}")
 _FORGET_PENDING = sql("delete from search_pending where event_no = :event_no")
 _FORGET = sql("delete from search_index where rowid = :event_no")
+_FORGET_PENDING_MANY = sql("delete from search_pending where event_no {in_ints:nos}")
+_FORGET_MANY = sql("delete from search_index where rowid {in_ints:nos}")
 _NOTE_FORGOTTEN = sql(
     "insert into search_pending (event_no) values (:mark) on conflict (event_no) do nothing"
 )
@@ -68,6 +70,13 @@ def forget(tx: Tx, event_no: int) -> None:
     tx.at_end(_FORGET_PENDING, event_no=event_no)
     tx.at_end(_FORGET, event_no=event_no)
     tx.at_end(_NOTE_FORGOTTEN, mark=_FORGOTTEN)
+
+
+async def forget_many(tx: Tx, nos: Sequence[int]) -> None:
+    """The same of many events that are removed, whether they had words or not."""
+    await tx.run(_FORGET_PENDING_MANY, nos=nos)
+    if await tx.run(_FORGET_MANY, nos=nos):
+        await tx.run(_NOTE_FORGOTTEN, mark=_FORGOTTEN)
 
 
 async def any_forgotten(snap: Snap) -> bool:
