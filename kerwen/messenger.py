@@ -31,6 +31,7 @@ from kerwen.api.client.accounts import AccountHooks, Accounts, AccountSettings
 from kerwen.api.client.app_services import AppServicesApi
 from kerwen.api.client.calls import CallsApi
 from kerwen.api.client.cross_signing import CrossSigningApi
+from kerwen.api.client.dehydrated import DehydratedApi
 from kerwen.api.client.delayed import DelayedApi
 from kerwen.api.client.filters import FiltersApi
 from kerwen.api.client.hierarchy import HierarchyApi
@@ -70,6 +71,7 @@ from kerwen.keys.actions.backup import Backup
 from kerwen.keys.actions.changes import Changes
 from kerwen.keys.actions.claim import Claim
 from kerwen.keys.actions.cross_sign import CrossSign
+from kerwen.keys.actions.dehydrate import Dehydrate
 from kerwen.keys.actions.federation import NoFederation
 from kerwen.keys.actions.query import Query
 from kerwen.keys.actions.send_to_device import SendToDevice
@@ -135,6 +137,7 @@ from kerwen.vault.store import Vaults
 
 _SWEEP_S = 30.0
 UNSTABLE = {
+    "org.matrix.msc3814": True,  # dehydrated devices
     "org.matrix.msc4108": True,  # rendezvous for a log-in by QR code
     "org.matrix.msc4140": True,  # delayed events
     "org.matrix.msc4222": True,  # state_after in /sync
@@ -253,7 +256,7 @@ def build_messenger(
 
     # keys
     cache, alone = KeyCache(), NoFederation()
-    query = Query(db, cache, domain, alone)
+    query, upload = Query(db, cache, domain, alone), Upload(db, cache, clock)
     feed.follow(query.follow, Kind.DEVICE_LIST)
 
     async def check_uia(request: Request, body: Mapping[str, Any]) -> Reply | None:
@@ -327,11 +330,12 @@ def build_messenger(
         UserDirectoryApi(UserDirectory(db, neighbours.visible)),
         OpenIdApi(OpenId(db, domain, secrets.token_bytes, clock)),
         KeysApi(
-            Upload(db, cache, clock),
+            upload,
             query,
             Claim(db, domain, alone),
             Changes(db, members.sharing_users),
         ),
+        DehydratedApi(Dehydrate(db, feed, upload, accounts.remove_devices.run, clock)),
         CrossSigningApi(CrossSign(db, cache), check_uia),
         RoomKeysApi(Backup(db)),
         ToDeviceApi(SendToDevice(db, domain, alone, clock)),

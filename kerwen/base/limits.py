@@ -86,6 +86,7 @@ TO_DEVICE_PENDING_MAX = 50_000  # per device
 TO_DEVICE_BYTES_MAX = 64 * KIB  # one message
 TO_DEVICE_REQUEST_MAX = 32 * MIB  # what one request may store, all copies together
 TO_DEVICE_TXN_LIFE_MS = 24 * 3_600_000  # how long a client may repeat a transaction
+DEHYDRATED_DATA_MAX = 64 * KIB  # a thousand one-time keys are 43 KiB
 DEVICE_KEYS_MAX = 32 * KIB  # room for post-quantum keys
 ONE_TIME_KEY_MAX = 8 * KIB
 CROSS_SIGNING_KEY_MAX = 16 * KIB

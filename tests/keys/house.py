@@ -11,6 +11,7 @@ from urllib.parse import quote
 import orjson
 
 from kerwen.api.client.cross_signing import CrossSigningApi
+from kerwen.api.client.dehydrated import DehydratedApi
 from kerwen.api.client.keys import KeysApi
 from kerwen.api.client.room_keys import RoomKeysApi
 from kerwen.api.client.to_device import ToDeviceApi
@@ -21,12 +22,14 @@ from kerwen.keys.actions.backup import Backup
 from kerwen.keys.actions.changes import Changes
 from kerwen.keys.actions.claim import Claim
 from kerwen.keys.actions.cross_sign import CrossSign
+from kerwen.keys.actions.dehydrate import Dehydrate
 from kerwen.keys.actions.federation import Federation, NoFederation
 from kerwen.keys.actions.query import Query
 from kerwen.keys.actions.send_to_device import SendToDevice
 from kerwen.keys.actions.upload import Upload
 from kerwen.keys.key_cache import KeyCache
-from kerwen.storage.database import Database, Snap
+from kerwen.keys.store import on_device_removed
+from kerwen.storage.database import Database, Snap, Tx
 from kerwen.storage.feed import Feed
 from kerwen.storage.sql import sql
 
@@ -87,9 +90,10 @@ class House:
         feed.follow(self.query.follow)
         self.claim = Claim(db, DOMAIN, federation)
         cross_sign = CrossSign(db, self.cache)
+        upload = Upload(db, self.cache, self.clock)
         routes = [
             *KeysApi(
-                Upload(db, self.cache, self.clock),
+                upload,
                 self.query,
                 self.claim,
                 Changes(db, self.shares_room),
@@ -97,6 +101,7 @@ class House:
             ).routes(),
             *CrossSigningApi(cross_sign, self.check_uia).routes(),
             *RoomKeysApi(Backup(db)).routes(),
+            *DehydratedApi(Dehydrate(db, feed, upload, self.remove_devices, self.clock)).routes(),
             *ToDeviceApi(SendToDevice(db, DOMAIN, federation, self.clock)).routes(),
         ]
         self.app = App(Router(routes), self, NoLimiter())
@@ -137,6 +142,12 @@ class House:
                     self.callers[f"{name}/{device_id}"] = Caller(
                         no, f"@{name}:{DOMAIN}", device_no, device_id
                     )
+
+    async def remove_devices(self, tx: Tx, account_no: int, device_nos: Sequence[int]) -> None:
+        """As accounts do it."""
+        for device_no in device_nos:
+            await tx.run(_REMOVE_DEVICE, device_no=device_no)
+            await on_device_removed(tx, account_no, device_no)
 
     async def remove_device(self, token: str) -> None:
         """Only the device's row: what else goes with it is for the test to say."""

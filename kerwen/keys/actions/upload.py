@@ -16,6 +16,9 @@ from kerwen.keys.store import cross_signing, device_keys
 from kerwen.keys.store import one_time_keys as store
 from kerwen.storage.database import Database, Kind, Tx
 
+Parts = tuple[bytes | None, list[OneTimeKey], list[OneTimeKey]]
+"""Device keys, one-time keys, fallback keys."""
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -37,23 +40,28 @@ class Upload:
 
     async def __call__(self, device: Device, body: dict[str, Any]) -> dict[str, int]:
         """Stores what the body holds; the counts of one-time keys that are left."""
-        keys, fresh, fallback = _read(device, body)
-        if keys is None and not fresh and not fallback:
+        parts = read(device, body)
+        if parts == (None, [], []):
             async with self._db.read() as snap:
                 return await store.one_time_key_counts(snap, device.device_no)
         async with self._db.write() as tx:
-            if not await device_keys.lock_device(tx, device.device_no):
-                raise Refused(Reason.UNKNOWN_TOKEN, "This device was removed")
-            if keys is not None:
-                await self._publish(tx, device, keys)
-            counts, newest = await store.counts_and_newest(tx, device.device_no)
-            changed = False
-            if fresh:
-                changed = await self._add(tx, device.device_no, fresh, counts, newest)
-            for key in fallback:
-                changed |= await _set_fallback(tx, device.device_no, key)
-            if changed:
-                tx.change(Kind.KEY_COUNT, device.device_no)
+            return await self.within(tx, device, parts)
+
+    async def within(self, tx: Tx, device: Device, parts: Parts) -> dict[str, int]:
+        """The same inside the transaction of whoever asks."""
+        keys, fresh, fallback = parts
+        if not await device_keys.lock_device(tx, device.device_no):
+            raise Refused(Reason.UNKNOWN_TOKEN, "This device was removed")
+        if keys is not None:
+            await self._publish(tx, device, keys)
+        counts, newest = await store.counts_and_newest(tx, device.device_no)
+        changed = False
+        if fresh:
+            changed = await self._add(tx, device.device_no, fresh, counts, newest)
+        for key in fallback:
+            changed |= await _set_fallback(tx, device.device_no, key)
+        if changed:
+            tx.change(Kind.KEY_COUNT, device.device_no)
         return counts
 
     async def _publish(self, tx: Tx, device: Device, keys: bytes) -> None:
@@ -96,9 +104,7 @@ class Upload:
         return bool(fresh)
 
 
-def _read(
-    device: Device, body: dict[str, Any]
-) -> tuple[bytes | None, list[OneTimeKey], list[OneTimeKey]]:
+def read(device: Device, body: dict[str, Any]) -> Parts:
     """The body's three parts, checked; null reads as absent."""
     keys = body.get("device_keys")
     published = None

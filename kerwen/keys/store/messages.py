@@ -29,6 +29,10 @@ _PENDING = sql(
     "select pos, n, body from to_device where device_no = :device_no and pos <= :upto"
     " order by pos, n limit :limit"
 )
+_AFTER = sql(
+    "select pos, n, body from to_device where device_no = :device_no and pos > :after"
+    " and pos <= :upto order by pos, n limit :limit"
+)
 _MORE = sql(
     "select 1 from to_device where device_no = :device_no and pos > :after and pos <= :upto limit 1"
 )
@@ -92,9 +96,19 @@ async def more_to_device(snap: Snap, device_no: int, after: int, upto: int) -> b
     return await snap.one(_MORE, device_no=device_no, after=after, upto=upto) is not None
 
 
-async def to_device(snap: Snap, device_no: int, upto: int, limit: int) -> list[Pending]:
-    """The oldest waiting messages up to a position: about `limit`, never part of a position."""
-    rows: list[Pending] = await snap.all(_PENDING, device_no=device_no, upto=upto, limit=limit + 1)
+async def to_device(
+    snap: Snap, device_no: int, upto: int, limit: int, after: int | None = None
+) -> list[Pending]:
+    """The oldest waiting messages up to a position: about `limit`, never part of a position.
+
+    `after`: of those that came after a position, where earlier ones are still kept.
+    """
+    if after is None:
+        rows: list[Pending] = await snap.all(
+            _PENDING, device_no=device_no, upto=upto, limit=limit + 1
+        )
+    else:
+        rows = await snap.all(_AFTER, device_no=device_no, after=after, upto=upto, limit=limit + 1)
     if len(rows) <= limit:
         return rows
     cut = rows[limit][0]

@@ -11,7 +11,14 @@ _DEVICE_ID = sql("select device_id from device_keys where device_no = :device_no
 _DEVICE_KEYS = sql("delete from device_keys where device_no = :device_no")
 _OF_DEVICE = tuple(
     sql(f"delete from {table} where device_no = :device_no")
-    for table in ("one_time_keys", "one_time_heads", "fallback_keys", "to_device", "to_device_txns")
+    for table in (
+        "one_time_keys",
+        "one_time_heads",
+        "fallback_keys",
+        "to_device",
+        "to_device_txns",
+        "dehydrated_devices",
+    )
 )
 _DEVICES = sql(
     "select device_no from devices where account_no = :account_no"
