@@ -54,6 +54,7 @@ async function tell() {
     await story.step("her new device wakes it and reads", 20_000, async (limit) => {
         await ayna.logIn();
         await until(limit, "the first sync", () => ayna.isSynced());
+        assert.ok(await ayna.crypto.userHasCrossSigningKeys(ayna.userId, true));
         await ayna.bootstrapCrossSigning();
         await ayna.crypto.startDehydration();
         let content;
