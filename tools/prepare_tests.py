@@ -12,7 +12,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 
-MAIL_PROGRAMS = {"mbsync": "isync", "mutt": "mutt", "curl": "curl", "script": "bsdutils"}
+MAIL_PROGRAMS = {
+    "mbsync": "isync",
+    "mutt": "mutt",
+    "curl": "curl",
+    "script": "bsdutils",
+    "swaks": "swaks",
+    "msmtp": "msmtp",
+}
 """Each with the package of Debian that has it; tests/programs runs them."""
 
 
@@ -34,6 +41,8 @@ def prepare_postgres() -> None:
 def prepare_mail_programs() -> None:
     """Looks for other people's mail programs, and as root takes them from apt."""
     missing = [package for program, package in MAIL_PROGRAMS.items() if not shutil.which(program)]
+    if "swaks" in missing:
+        missing.append("libnet-ssleay-perl")  # it speaks TLS by that, and only suggests it
     if not missing:
         return
     if os.getuid() != 0 or shutil.which("apt-get") is None:

@@ -27,13 +27,6 @@ def header_end(raw: bytes) -> int:
     return found + 4 if found >= 0 else len(raw)
 
 
-def ended(header: bytes) -> bytes:
-    """What is to stand behind fields put before this header: it, ended by an empty line."""
-    if header.endswith(b"\r\n\r\n") or header == b"\r\n":
-        return header
-    return header + (b"\r\n" if not header or header.endswith(b"\r\n") else b"\r\n\r\n")
-
-
 def completed(header: bytes, message_id: str, at_ms: int) -> tuple[bytes, bytes]:
     """(fields that were missing, the header without Bcc); Date and Message-ID are needed."""
     found = list(fields.split(header))

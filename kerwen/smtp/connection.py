@@ -37,8 +37,8 @@ class SmtpConnection(asyncio.Protocol):
     """The transport's protocol, and the session's `Line`."""
 
     __slots__ = (
-        "_busy", "_closing", "_lost", "_out", "_protocol", "_server", "_session", "_stuck",
-        "_task", "_transport", "_until", "address", "deadline", "own", "tls_shown",
+        "_busy", "_closing", "_ended", "_lost", "_out", "_protocol", "_server", "_session",
+        "_stuck", "_task", "_transport", "_until", "address", "deadline", "own", "tls_shown",
     )  # fmt: skip
 
     def __init__(self, server: SmtpServer, *, own: bool, secure: bool) -> None:
@@ -49,7 +49,7 @@ class SmtpConnection(asyncio.Protocol):
         self._protocol = Protocol(server.offer(own=own, address=""), tls=secure)
         self._task: asyncio.Task[None] | None = None
         self._busy = False
-        self._lost = self._closing = self._stuck = False
+        self._lost = self._closing = self._stuck = self._ended = False
         self._out: list[bytes] = []
         self.own = own
         self.address = ""
@@ -106,8 +106,11 @@ class SmtpConnection(asyncio.Protocol):
             self.deadline = self._server.now + MESSAGE_S
 
     def eof_received(self) -> bool:
-        # a message that was acknowledged is done with; what waits for its answer gets none
-        return False
+        """The client said all it wanted: what it asked is still answered."""
+        if not self._busy or self._protocol.tls:
+            return False
+        self._ended = True
+        return True
 
     def pause_writing(self) -> None:
         self._stuck = True
@@ -201,6 +204,9 @@ class SmtpConnection(asyncio.Protocol):
             return
         self._flush()
         if self._closing:
+            return
+        if self._ended:
+            self.hang_up()
             return
         if self._server.stopping:
             self._out.append(replies.STOPPING.render())

@@ -101,6 +101,7 @@ class World:
         )  # fmt: skip
         self.spent: list[str] = []
         self.smtp: SmtpServer = build_smtp(config, feed, self.mail, self.sign_in, self.spent.append)
+        self.smtp_room = self.smtp._room
         found = certificates.for_development(folder, "kerwen.test")
         context = tls.server_context(found.cert, found.key)
         self.smtp.take_tls(context)

@@ -94,7 +94,8 @@ class Arrive:
         """Delivers, and gives our name for the message. `Refused`: MAIL_LOOP,
         UNAUTHENTIC_MAIL, MAIL_POLICY, and what `Deliver` refuses for everybody."""
         end = submission.header_end(raw)
-        header, body = raw[:end], memoryview(raw)[end:]
+        # what has no header at all must not become one
+        header, body = raw[:end] or b"\r\n", memoryview(raw)[end:]
         told = fields.read(fields.pick(header, _LOOKED_AT))
         _check_loop(told, accepted)
         seen = await self._check.run(peer, letter, header, raw[end:])
@@ -105,7 +106,7 @@ class Arrive:
         mark = self._draw(8).hex()
         now = self._clock()
         results = check.told(seen, peer, letter)
-        kept = auth_results.without_forged(_without(submission.ended(header), _DROPPED), self._host)
+        kept = auth_results.without_forged(_without(header, _DROPPED), self._host)
         marks = check.field(self._host, results) + trace.received(
             self._arrival(peer, letter, accepted, seen, mark, now)
         )

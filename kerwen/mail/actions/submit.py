@@ -79,7 +79,7 @@ class Submit:
         if not submission.has_one_author_field(header):
             raise Refused(Reason.MALFORMED_MESSAGE, "A message has one From field")
         await self._check_authors(sender, submission.authors(header))
-        added, kept = submission.completed(submission.ended(header), f"{mark}@{self._host}", now)
+        added, kept = submission.completed(header, f"{mark}@{self._host}", now)
         body = raw[end:]
         signed = await self._signed(added + kept, body, now)
         marks = self._marks(peer, letter, accepted, mark, now)
