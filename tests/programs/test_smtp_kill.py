@@ -15,7 +15,7 @@ from tests.imap.client import Client as Imap
 from tests.programs.test_imap_programs import Person, letter
 from tests.smtp.world import Client
 
-ROUNDS = int(os.environ.get("KERWEN_KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("KERWEN_KILL_ROUNDS", "3"))
 WORKERS = 16
 SUBJECT = re.compile(rb"Subject: letter (\d+)")
 
