@@ -35,7 +35,7 @@ def build_sign_in(
     clock: Clock = now_ms,
 ) -> SignIn:
     """Who may come in by mail's doors; one for all of them."""
-    return SignIn(
+    sign_in = SignIn(
         db,
         feed,
         config.server_name,
@@ -46,6 +46,8 @@ def build_sign_in(
         mail.vaults,
         clock,
     )
+    sign_in.opened = mail.tastes.sort
+    return sign_in
 
 
 def build_imap(
@@ -78,7 +80,8 @@ def build_imap(
         order=Order(mail.records),
         changes=mail.changes,
         watches=mail.watches,
-        metadata=Annotations(db, clock),
+        metadata=Annotations(db, mail.records, mail.delivery_keys, clock),
+        tastes=mail.tastes,
         email_ids=mail.tags.email_ids,
         keywords=usage.keywords,
         quota=usage.quota,

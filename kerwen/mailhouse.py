@@ -34,6 +34,7 @@ from kerwen.mail.actions.search import Search
 from kerwen.mail.actions.sign_keys import SignKeys
 from kerwen.mail.actions.store_flags import StoreFlags
 from kerwen.mail.actions.submit import Submit
+from kerwen.mail.actions.tastes import Tastes
 from kerwen.mail.actions.tidy import Tidy
 from kerwen.mail.actions.unlock import OpenVaults
 from kerwen.mail.actions.views import Views
@@ -71,6 +72,7 @@ class MailHouse:
     records: Records
     fetch: Fetch
     search: Search
+    tastes: Tastes
     views: Views
     watches: MailWatches
     queue: Queue
@@ -110,6 +112,8 @@ def build_mail(
     records.tired = compact.met
     deliver = Deliver(db, blobs, delivery_keys, tags, clock, quota, compact.crowded)
     views = Views(db)
+    copy = Copy(db, release, views, clock, quota)
+    tastes = Tastes(db, delivery_keys, records, open_vaults, views, copy)
     watches = MailWatches(feed)
     resolver = Resolver.of(config)
 
@@ -134,6 +138,7 @@ def build_mail(
         arrive.greylist = greylist
     sign_keys = SignKeys(DkimFiles(keys / "dkim", host), clock)
     arrive.sealing_keys = report.keys = sign_keys.signing
+    arrive.taste = tastes.taste
     submit = Submit(
         host, recipients, receive, outcomes, sign_keys.signing, secrets.token_bytes, clock
     )
@@ -150,6 +155,7 @@ def build_mail(
         await sending.outgoing.close()
         await resolver.close()
         compact.close()
+        tastes.close()
         open_vaults.close()
         delivery_keys.close()
 
@@ -159,15 +165,16 @@ def build_mail(
         tags,
         mailboxes,
         deliver,
-        Append(db, blobs, delivery_keys, tags, clock, quota),
+        Append(db, blobs, delivery_keys, tags, release, clock, quota),
         StoreFlags(db, views),
-        Copy(db, release, views, clock, quota),
+        copy,
         Expunge(db, release, views),
         Changes(db),
         compact,
         records,
         Fetch(records),
         Search(db, records, tags, clock),
+        tastes,
         views,
         watches,
         queue,
@@ -181,6 +188,6 @@ def build_mail(
         sending,
         list(sending.numbers(report, resolver)),
         [watches.stop],
-        [compact.work, keep_tidy, sign_keys.begin, sending.sender.run],
+        [compact.work, tastes.work, keep_tidy, sign_keys.begin, sending.sender.run],
         [close],
     )

@@ -16,6 +16,7 @@ from kerwen.mail.actions.order import Order
 from kerwen.mail.actions.records import Records
 from kerwen.mail.actions.sign_in import SignIn
 from kerwen.mail.actions.store_flags import StoreFlags
+from kerwen.mail.actions.tastes import Tastes
 from kerwen.mail.actions.unlock import Unlocked
 from kerwen.mail.actions.views import View, Views
 from kerwen.mail.actions.watch import MailWatches
@@ -32,7 +33,7 @@ class Search(Protocol):
 class Metadata(Protocol):
     """The annotations of an account's mailboxes (RFC 5464)."""
 
-    async def read(self, account_no: int, mailbox: str) -> dict[str, bytes]:
+    async def read(self, unlocked: Unlocked, mailbox: str) -> dict[str, bytes]:
         """Those of a mailbox; '' means the account."""
 
     async def write(self, account_no: int, mailbox: str, values: dict[str, bytes | None]) -> None:
@@ -57,6 +58,7 @@ class Deeds:
     changes: Changes
     watches: MailWatches
     metadata: Metadata
+    tastes: Tastes
     email_ids: Callable[[int, list[int]], list[str]]
     """The EMAILIDs of an account's messages, by their numbers."""
     keywords: Callable[[int], Awaitable[list[str]]]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kerwen.mail.actions import sealing
+from kerwen.mail.actions.annotations import Annotations
 from kerwen.mail.actions.append import Item
 from kerwen.mail.actions.queue import Addressee, Envelope
 from kerwen.mail.match import Body
@@ -18,7 +19,10 @@ from kerwen.storage.feed import Feed
 from kerwen.storage.sqlite import SqliteDatabase
 from tests.mail_store.house import SLOT, House, letter
 
-MARKS = ("markedsubject", "markedname", "markedaddress", "markedbody", "markedpost", "маркаслово")
+MARKS = (
+    "markedsubject", "markedname", "markedaddress", "markedbody", "markedpost", "маркаслово",
+    "markednote",
+)  # fmt: skip
 KEY = b"r" * 32
 
 
@@ -70,8 +74,12 @@ async def fill(house: House) -> list[bytes]:
     envelope = Envelope("markedpost@kerwen.test")
     await house.mail.queue.enqueue(envelope, [Addressee("markedpost@far.test")], raws[0])
     await house.mail.queue.enqueue(envelope, [Addressee("markedpost@far.test")], raws[3])
+    notes = Annotations(house.db, house.mail.records, house.mail.delivery_keys, house.clock)
+    await notes.write(1, "Drafts", {"/private/comment": b"markednote"})
     with await house.open(1) as lease:
+        assert await notes.read(lease.unlocked, "Drafts") == {"/private/comment": b"markednote"}
         view = await house.view(1)
+        await house.mail.tastes.learn(lease.unlocked, {view.nos[0]: True, view.nos[1]: False})
         found = await house.mail.search.run(lease.unlocked, view, Body("markedbody"))
         assert len(found) == 120
         async with house.db.write() as tx:

@@ -30,7 +30,10 @@ async def append(session: Session, command: c.Append) -> Ending:
 
 
 async def _append(
-    session: Session, mailbox: str, messages: Sequence[c.NewMessage]
+    session: Session,
+    mailbox: str,
+    messages: Sequence[c.NewMessage],
+    instead: tuple[int, int] | None = None,
 ) -> Appended | Ending:
     items = []
     for at, message in enumerate(messages):
@@ -40,11 +43,17 @@ async def _append(
         date_s = None if message.date_ms is None else message.date_ms // 1000
         items.append(Item(await sealing.made(message.data), system, keywords, date_s))
     try:
-        return await session.deeds.append.run(session.account_no, mailbox, items)
+        done = await session.deeds.append.run(session.account_no, mailbox, items, instead=instead)
     except Refused as error:
         if error.reason is Reason.UNKNOWN_MAILBOX:
             return refusal(error, b"TRYCREATE")
         raise
+    tastes = session.deeds.tastes
+    tastes.moved(session.unlocked, done.nos, "", done.special)
+    for no, item in zip(done.nos, items, strict=True):
+        if item.keywords:
+            tastes.flagged(session.unlocked, (no,), item.keywords)
+    return done
 
 
 def _appenduid(done: Appended) -> bytes:
@@ -52,7 +61,7 @@ def _appenduid(done: Appended) -> bytes:
 
 
 async def replace(session: Session, command: c.Replace) -> Ending:
-    """REPLACE: the new message comes before the old one goes.  # RFC 8508 §3"""
+    """REPLACE: the new message comes as the old one goes.  # RFC 8508 §3"""
     selected = session.mailbox
     if selected.read_only:
         return Ending("The mailbox is open for reading", b"READ-ONLY", "NO")
@@ -61,12 +70,9 @@ async def replace(session: Session, command: c.Replace) -> Ending:
     places = session.places_of(numbers, uid=command.uid)
     if not places or (not command.uid and command.number != STAR and command.number > len(view)):
         return Ending("There is no such message", b"NONEXISTENT" if command.uid else b"", "NO")
-    old = view.uids[places[0]]
-    done = await _append(session, command.mailbox, (command.message,))
+    instead = (view.mailbox.mailbox_no, view.uids[places[0]])
+    done = await _append(session, command.mailbox, (command.message,), instead)
     if isinstance(done, Ending):
         return done
     session.line.say(responses.untagged("OK", "Replacement made", _appenduid(done)))
-    await session.deeds.expunge.run(
-        session.account_no, view.mailbox.mailbox_no, ((old, old),), only_deleted=False
-    )
     return Ending("REPLACE completed")

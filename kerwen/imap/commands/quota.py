@@ -46,7 +46,7 @@ async def _quota(session: Session) -> bytes:
 
 async def get_metadata(session: Session, command: c.GetMetadata) -> Ending:
     """GETMETADATA  # RFC 5464 §4.2"""
-    known = await session.deeds.metadata.read(session.account_no, command.mailbox)
+    known = await session.deeds.metadata.read(session.unlocked, command.mailbox)
     if not command.mailbox:
         known = {**session.deeds.server_metadata(), **known}
     wanted = {name: known[name] for name in sorted(known) if _asked(command, name)}

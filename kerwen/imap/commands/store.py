@@ -51,6 +51,9 @@ async def store(session: Session, command: c.Store) -> Ending:
         session.account_no, selected.view.mailbox.mailbox_no, uid_ranges.of(uids), wanted
     )
     before = selected.view
+    if keywords and done.changed and command.mode is not c.StoreMode.REMOVE:
+        nos = [before.nos[at] for uid in done.changed if (at := before.place(uid)) is not None]
+        session.deeds.tastes.flagged(session.unlocked, nos, keywords)
     quiet = frozenset(done.changed) if command.silent else frozenset()
     await session.sync(Sync.FULL if command.uid else Sync.SAFE, quiet)
     if not command.silent:
@@ -101,7 +104,7 @@ async def _copy(session: Session, command: c.Copy | c.Move, *, move: bool) -> Co
     uids = uids_at(session, session.places_of(command.numbers, uid=command.uid))
     try:
         target = await session.deeds.mailboxes.find(session.account_no, command.mailbox)
-        return await session.deeds.copy.run(
+        done = await session.deeds.copy.run(
             session.account_no,
             view.mailbox.mailbox_no,
             uid_ranges.of(uids),
@@ -112,6 +115,9 @@ async def _copy(session: Session, command: c.Copy | c.Move, *, move: bool) -> Co
         if error.reason is Reason.UNKNOWN_MAILBOX:
             return refusal(error, b"TRYCREATE")
         raise
+    tastes = session.deeds.tastes
+    tastes.moved(session.unlocked, done.nos, view.mailbox.special, target.special)
+    return done
 
 
 def _copyuid(done: Copied) -> bytes:

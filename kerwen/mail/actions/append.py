@@ -17,9 +17,12 @@ from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
 from kerwen.mail.actions import keywords, sealing
 from kerwen.mail.actions.deliver import count
+from kerwen.mail.actions.expunge import take_out
 from kerwen.mail.actions.mailboxes import ensure, name_of, unknown
 from kerwen.mail.actions.pages import Entry, NewPage, Pages
+from kerwen.mail.actions.release import Release
 from kerwen.mail.actions.sealing import BODY, ROW_MAX, EpochKeys, Made
+from kerwen.mail.actions.store_flags import rows_of
 from kerwen.mail.store import mailboxes as boxes
 from kerwen.mail.store import messages, page, placed, threads
 from kerwen.mail.store.mailboxes import Account, Mailbox
@@ -52,6 +55,7 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     uids: list[int]
     nos: list[int]
     modseq: int
+    special: str = ""  # the mailbox's use
 
 
 class Append:
@@ -63,6 +67,7 @@ class Append:
         blobs: Blobs,
         delivery_keys: EpochKeys,
         tags: Tags,
+        release: Release,
         clock: Clock = now_ms,
         quota: int = limits.MAIL_QUOTA,
     ) -> None:
@@ -70,27 +75,38 @@ class Append:
         self._blobs = blobs
         self._keys = delivery_keys
         self._tags = tags
+        self._release = release
         self._clock = clock
         self._quota = quota
         self._pages = Pages(blobs)
 
-    async def run(self, account_no: int, mailbox: str, items: Sequence[Item]) -> Appended:
-        """Appends in order. `Refused`: UNKNOWN_MAILBOX, OVER_QUOTA, BAD_FLAG, VAULT_CLOSED,
-        TOO_LARGE (too many at once)."""
+    async def run(
+        self,
+        account_no: int,
+        mailbox: str,
+        items: Sequence[Item],
+        *,
+        instead: tuple[int, int] | None = None,
+    ) -> Appended:
+        """Appends in order. `instead`: (mailbox, UID) of a message that goes for them in the same
+        transaction. `Refused`: UNKNOWN_MAILBOX, OVER_QUOTA, BAD_FLAG, VAULT_CLOSED, TOO_LARGE (too
+        many at once), MESSAGE_GONE."""
         name = name_of(mailbox)
         if not 0 < len(items) <= limits.APPENDS_AT_ONCE:
             raise Refused(Reason.TOO_LARGE, f"At most {limits.APPENDS_AT_ONCE} messages at once")
         size = sum(item.made.size for item in items)
-        if size > _CHECKED_EARLY:
+        if size > _CHECKED_EARLY and instead is None:
             await self.check(account_no, name, size)
         first_no = await self._db.take_id("mail_message", len(items))
         work = _Sealed(account_no, first_no, items)
         try:
             await self._seal(work)
-            return await retrying(lambda: self._write(name, work))
+            done, blobs = await retrying(lambda: self._write(name, work, instead))
         except BaseException:
             await self._blobs.delete(work.blobs())
             raise
+        await self._release.remove(blobs)
+        return done
 
     async def check(self, account_no: int, mailbox: str, size: int) -> None:
         """Refuses early what would be refused anyway: before a message is sent, or sealed."""
@@ -132,15 +148,22 @@ class Append:
                 entries = [_entry(item.made, own, no + start + at) for at, item in enumerate(some)]
                 work.pages.append(await self._pages.make(own, page_no, entries))
 
-    async def _write(self, name: str, work: _Sealed) -> Appended:
+    async def _write(
+        self, name: str, work: _Sealed, instead: tuple[int, int] | None
+    ) -> tuple[Appended, list[str]]:
         account_no, now_s = work.account_no, self._clock() // 1000
         async with self._db.write() as tx:
             account = await ensure(tx, account_no, now_s)
             mailbox = await boxes.named(tx, account_no, name)
             if mailbox is None:
                 raise unknown()
-            self._check_quota(account, sum(item.made.size for item in work.items))
             modseq = account.next_modseq()
+            changed = [mailbox]
+            blobs: list[str] = []
+            if instead is not None:
+                other, blobs = await self._take_out(tx, account, mailbox, *instead)
+                changed = [mailbox] if other is mailbox else [mailbox, other]
+            self._check_quota(account, sum(item.made.size for item in work.items))
             first_uid = mailbox.uidnext
             added = await self._segment(tx, mailbox, work, modseq, now_s)
             await placed.add(tx, account_no, mailbox.mailbox_no, added, modseq)
@@ -151,11 +174,31 @@ class Append:
             account.used += added.bytes
             account.placed += len(added)
             account.loose += len(work.rows)
-            await boxes.save_mailbox(tx, mailbox)
+            await boxes.save_mailboxes(tx, changed)
             await boxes.save(tx, account)
             tx.change(Kind.MAIL, account_no, modseq)
             uids = list(range(first_uid, mailbox.uidnext))
-            return Appended(mailbox.mailbox_no, mailbox.uidvalidity, uids, list(added.nos), modseq)
+            nos = list(added.nos)
+            done = Appended(
+                mailbox.mailbox_no, mailbox.uidvalidity, uids, nos, modseq, mailbox.special
+            )
+            return done, blobs
+
+    async def _take_out(
+        self, tx: Tx, account: Account, target: Mailbox, mailbox_no: int, uid: int
+    ) -> tuple[Mailbox, list[str]]:
+        """Takes out the message that is replaced; its mailbox, and blobs to remove."""
+        source: Mailbox | None = target
+        if mailbox_no != target.mailbox_no:
+            source = await boxes.one(tx, account.account_no, mailbox_no)
+        if source is None:
+            raise unknown()
+        uids = ((uid, uid),)
+        rows = await rows_of(tx, source, uids)
+        gone = await take_out(tx, self._release, account, source, rows, uids, account.modseq)
+        if not len(gone.taken):
+            raise Refused(Reason.MESSAGE_GONE, "There is no such message")
+        return source, gone.blobs
 
     async def _segment(
         self, tx: Tx, mailbox: Mailbox, work: _Sealed, modseq: int, now_s: int

@@ -14,10 +14,11 @@ from kerwen.mail.actions.store_flags import rows_of
 from kerwen.mail.actions.views import Views
 from kerwen.mail.store import mailboxes as boxes
 from kerwen.mail.store import placed, uid_ranges
+from kerwen.mail.store.mailboxes import Account, Mailbox
 from kerwen.mail.store.placed import Row
-from kerwen.mail.store.segment import DELETED
+from kerwen.mail.store.segment import DELETED, Segment
 from kerwen.mail.store.uid_ranges import UidRanges, places
-from kerwen.storage.database import Database, Kind, retrying
+from kerwen.storage.database import Database, Kind, Tx, retrying
 
 
 class Expunged(msgspec.Struct, frozen=True, gc=False):
@@ -67,25 +68,48 @@ class Expunge:
             rows = await rows_of(tx, mailbox, uids)
             if only_deleted:
                 uids = _deleted(rows, uids)
-            taken, left = split(rows, uids)
-            if not len(taken):
+            before, modseq = mailbox.modseq, account.modseq + 1
+            gone = await take_out(tx, self._release, account, mailbox, rows, uids, modseq)
+            if not len(gone.taken):
                 return Expunged(0, [], []), []
-            before = mailbox.modseq
-            modseq = account.next_modseq()
-            for row in left:
-                row.modseq = modseq
-            await placed.put(tx, account_no, mailbox_no, left)
-            await placed.vanish(tx, account_no, mailbox_no, modseq, taken.uids, taken.nos)
-            count(mailbox, taken, -1)
-            mailbox.modseq = modseq
-            account.used -= taken.bytes
-            account.placed -= len(taken)
-            blobs = await self._release.copies(tx, account, taken.nos)
+            account.next_modseq()
             await boxes.save_mailbox(tx, mailbox)
             await boxes.save(tx, account)
             tx.change(Kind.MAIL, account_no, modseq)
-            tx.after(lambda: self._views.changed(before, mailbox, left))
-            return Expunged(modseq, list(taken.uids), list(taken.nos)), blobs
+            tx.after(lambda: self._views.changed(before, mailbox, gone.left))
+            return Expunged(modseq, list(gone.taken.uids), list(gone.taken.nos)), gone.blobs
+
+
+class Gone(msgspec.Struct, frozen=True, gc=False):
+    """What left a mailbox, the rows as they are now, and the blobs to remove after commit."""
+
+    taken: Segment
+    left: list[Row]
+    blobs: list[str]
+
+
+async def take_out(
+    tx: Tx,
+    release: Release,
+    account: Account,
+    mailbox: Mailbox,
+    rows: list[Row],
+    uids: UidRanges,
+    modseq: int,
+) -> Gone:
+    """Takes messages of these rows out of a mailbox; whoever calls saves it and the account."""
+    taken, left = split(rows, uids)
+    if not len(taken):
+        return Gone(taken, [], [])
+    for row in left:
+        row.modseq = modseq
+    await placed.put(tx, account.account_no, mailbox.mailbox_no, left)
+    await placed.vanish(tx, account.account_no, mailbox.mailbox_no, modseq, taken.uids, taken.nos)
+    count(mailbox, taken, -1)
+    mailbox.modseq = modseq
+    account.used -= taken.bytes
+    account.placed -= len(taken)
+    return Gone(taken, left, await release.copies(tx, account, taken.nos))
 
 
 def _deleted(rows: list[Row], uids: UidRanges) -> UidRanges:

@@ -13,11 +13,12 @@ from typing import Any, Final, Protocol
 
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.mail.actions import sealing
-from kerwen.mail.actions.sealing import BODY, CARD, OFF_LOOP, PAGE
+from kerwen.mail.actions.sealing import BODY, CARD, OFF_LOOP, PAGE, WORD
 from kerwen.mail.actions.unlock import Unlocked
 from kerwen.mail.store import messages, page, record
 from kerwen.mail.store.messages import Body
 from kerwen.mail.store.record import Card
+from kerwen.mail.words import Record
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database, Snap
 from kerwen.vault.epoch import epoch_of
@@ -127,6 +128,35 @@ class Records:
                     mores[slot] if mores is not None else None,
                 )
 
+    async def words(self, unlocked: Unlocked, nos: Sequence[int]) -> dict[int, Record]:
+        """The search records of messages, as far as they are there and open."""
+        found: dict[int, Record] = {}
+        if not nos:
+            return found
+        async with self._db.read() as snap:
+            for no, box in await messages.words(snap, unlocked.account_no, nos):
+                try:
+                    found[no] = record.decode_words(
+                        await self.open(snap, unlocked, no, WORD, bytes(box))
+                    )
+                except Refused:
+                    continue
+            left = set(nos).difference(found)
+            pages = []
+            if left:
+                every = await messages.pages(snap, unlocked.account_no, min(left), max(left))
+                pages = [one for one in every if not left.isdisjoint(one.places.nos)]
+            for one in pages:
+                content = [
+                    (await self.boxes(snap, unlocked, [one.page_no], kind)).get(one.page_no)
+                    for kind in (page.FIND, page.WORD)
+                ]
+                if isinstance(content[0], page.Find) and isinstance(content[1], page.Words):
+                    records = page.records_of(content[0], content[1], one.held)
+                    nos_here = enumerate(one.places.nos)
+                    found |= {no: records[slot] for slot, no in nos_here if no in left}
+        return found
+
     async def _card(self, snap: Snap, unlocked: Unlocked, no: int, box: bytes) -> Card | Refused:
         try:
             return record.decode_card(await self.open(snap, unlocked, no, CARD, box))
@@ -134,7 +164,7 @@ class Records:
             return refusal
 
     async def open(
-        self, snap: Snap, unlocked: Unlocked, thing: int, kind: str, box: bytes
+        self, snap: Snap, unlocked: Unlocked, thing: int | str, kind: str, box: bytes
     ) -> bytes:
         """What is in a box. Says `BOX_DAMAGED`, `VAULT_CLOSED`."""
         belonging = Belonging(unlocked.account_no, thing, kind)

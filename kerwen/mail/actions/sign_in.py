@@ -9,7 +9,8 @@ that was proved of late costs no Argon2id again (`kerwen/accounts/proven.py`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -27,6 +28,8 @@ from kerwen.storage.database import Change, Database, Kind, Snap
 from kerwen.storage.feed import Feed
 from kerwen.vault.slots import SlotKind
 from kerwen.vault.store import Secret, Vaults
+
+log = logging.getLogger(__name__)
 
 _USED_STEP_MS: Final = 3_600_000  # an app password's last use is written down this often
 
@@ -141,6 +144,8 @@ class SignIn:
         self._sessions: dict[int, set[SignedIn]] = {}
         self._used: dict[str, int] = {}
         self._doubted: set[int] = set()  # accounts in which something changed
+        self.opened: Callable[[Unlocked], Awaitable[object]] | None = None
+        """What is done when a vault was opened, before its owner sees anything."""
         self.doubt: Callable[[], None] | None = None  # told when `check_doubted` has work
         feed.follow(self._follow)
 
@@ -220,6 +225,11 @@ class SignIn:
             raise Refused(Reason.LIMIT_EXCEEDED, "Too many sessions of this account")
         signed = SignedIn(self, account, lease, (str(secret[0]), secret[1]), proof)
         others.add(signed)
+        if self.opened is not None:
+            try:
+                await self.opened(lease.unlocked)
+            except Exception:
+                log.exception("a vault was opened, and then")
         return signed
 
     def signed_out(self, signed: SignedIn) -> None:

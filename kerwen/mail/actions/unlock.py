@@ -20,11 +20,12 @@ KEPT_BYTES_MAX: Final = 48 * 1024 * 1024  # of opened pages, all accounts togeth
 class Unlocked:
     """An open vault, and the pages that were read with it. Used through a `Lease`."""
 
-    __slots__ = ("_all", "account_no", "holders", "kept", "ranges", "used_s", "vault")
+    __slots__ = ("_all", "account_no", "holders", "kept", "mark", "ranges", "used_s", "vault")
 
     def __init__(self, vault: OpenVault, everybody: Kept) -> None:
         self.vault = vault
         self.account_no = vault.account_no
+        self.mark = (vault.account_no, tuple(vault.generations))
         self.holders = 0
         self.used_s = monotonic()  # a session of its owner last had something to do
         self.kept: OrderedDict[tuple[int, str], tuple[Any, int]] = OrderedDict()
@@ -127,6 +128,7 @@ class OpenVaults:
         self._db = db
         self._vaults = vaults
         self._kept = Kept(most)
+        self._newest: dict[int, Unlocked] = {}  # of each account
 
     def __len__(self) -> int:
         return len(self._kept.open)
@@ -141,7 +143,7 @@ class OpenVaults:
         mark = (vault.account_no, tuple(vault.generations))
         found = self._kept.open.get(mark)
         if found is None:
-            found = self._kept.open[mark] = Unlocked(vault, self._kept)
+            found = self._kept.open[mark] = self._newest[mark[0]] = Unlocked(vault, self._kept)
         else:
             vault.close()
         return Lease(self, found)
@@ -156,21 +158,26 @@ class OpenVaults:
         if unlocked.holders <= 0:
             self._close(unlocked)
 
+    def opened(self, account_no: int) -> Unlocked | None:
+        """An account's vault, if somebody holds it open."""
+        return self._newest.get(account_no)
+
     def _close(self, unlocked: Unlocked) -> None:
-        for mark, known in list(self._kept.open.items()):
-            if known is unlocked:
-                del self._kept.open[mark]
+        if self._kept.open.get(unlocked.mark) is unlocked:
+            del self._kept.open[unlocked.mark]
+        if self._newest.get(unlocked.account_no) is unlocked:
+            del self._newest[unlocked.account_no]
         unlocked.close()
 
     def forget(self, account_no: int) -> None:
         """Closes an account's vaults at once, whoever holds them: it is gone."""
         for mark, unlocked in list(self._kept.open.items()):
             if mark[0] == account_no:
-                del self._kept.open[mark]
-                unlocked.close()
+                self._close(unlocked)
 
     def close(self) -> None:
         """Closes all: the server stops."""
         for unlocked in list(self._kept.open.values()):
             unlocked.close()
         self._kept.open.clear()
+        self._newest.clear()

@@ -22,6 +22,7 @@ _TABLES = tuple(
         "mail_tags",
         "mail_delivered",
         "mail_metadata",
+        "mail_tastes",
         "mail_subscriptions",
         "mail_mailboxes_gone",
         "mail_mailboxes",

@@ -95,13 +95,14 @@ _SET_KEYWORDS = sql(
     " on conflict (account_no) do update set names = excluded.names"
 )
 _METADATA = sql(
-    "select entry, value from mail_metadata where account_no = :account_no"
+    "select entry, value, sealed from mail_metadata where account_no = :account_no"
     " and mailbox_no = :mailbox_no order by entry"
 )
 _SET_METADATA = sql(
-    "insert into mail_metadata (account_no, mailbox_no, entry, value)"
-    " values (:account_no, :mailbox_no, :entry, :value)"
-    " on conflict (account_no, mailbox_no, entry) do update set value = excluded.value"
+    "insert into mail_metadata (account_no, mailbox_no, entry, value, sealed)"
+    " values (:account_no, :mailbox_no, :entry, :value, 1)"
+    " on conflict (account_no, mailbox_no, entry)"
+    " do update set value = excluded.value, sealed = excluded.sealed"
 )
 _DROP_METADATA = sql(
     "delete from mail_metadata where account_no = :account_no and mailbox_no = :mailbox_no"
@@ -325,16 +326,24 @@ async def set_keywords(tx: Tx, account_no: int, names: list[str]) -> None:
     await tx.run(_SET_KEYWORDS, account_no=account_no, names=msgspec.json.encode(names).decode())
 
 
-async def metadata(snap: Snap, account_no: int, mailbox_no: int) -> dict[str, bytes]:
+class Annotation(msgspec.Struct, frozen=True, gc=False):
+    """A row of `mail_metadata`."""
+
+    entry: str
+    value: bytes
+    sealed: bool  # those of before version 24 are not
+
+
+async def metadata(snap: Snap, account_no: int, mailbox_no: int) -> list[Annotation]:
     """The annotations of a mailbox, or of the account (0). # RFC 5464"""
     rows = await snap.all(_METADATA, account_no=account_no, mailbox_no=mailbox_no)
-    return {row[0]: bytes(row[1]) for row in rows}
+    return [Annotation(row[0], bytes(row[1]), bool(row[2])) for row in rows]
 
 
 async def set_metadata(
     tx: Tx, account_no: int, mailbox_no: int, entry: str, value: bytes | None
 ) -> None:
-    """Sets an annotation, or removes it (None)."""
+    """Sets an annotation, sealed, or removes it (None)."""
     if value is None:
         await tx.run(_DROP_METADATA, account_no=account_no, mailbox_no=mailbox_no, entry=entry)
         return

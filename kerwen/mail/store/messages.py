@@ -30,8 +30,8 @@ _LOOSE_BETWEEN = sql(
     " and message_no >= :first and message_no <= :last order by message_no"
 )
 _WORDS = sql(
-    "select message_no, word from mail_loose where account_no = :account_no"
-    " and message_no >= :first and message_no <= :last order by message_no"
+    "select message_no, word from mail_loose"
+    " where message_no {in_ints:nos} and account_no = :account_no"
 )
 _LOOSE = sql(
     "select message_no, copies, blob, length, card, word from mail_loose"
@@ -144,6 +144,11 @@ async def cards(snap: Snap, account_no: int, nos: Sequence[int]) -> list[tuple[i
     else:
         rows = await snap.all(_CARDS, account_no=account_no, nos=nos)
     return [(row[0], row[1]) for row in rows]
+
+
+async def words(snap: Snap, account_no: int, nos: Sequence[int]) -> list[tuple[int, bytes]]:
+    """Sealed search records of those of these messages that are loose."""
+    return [(row[0], row[1]) for row in await snap.all(_WORDS, account_no=account_no, nos=nos)]
 
 
 async def loose_between(
