@@ -279,10 +279,10 @@ async def test_damage_costs_the_one_message(world: World) -> None:
 async def test_what_cannot_be_done_now(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     client = await world.ayna("INBOX")
 
-    async def full(*_: object) -> None:
+    async def full(*_: object, **__: object) -> None:
         raise Unavailable(Unready.DISK_FULL)
 
-    async def broken(*_: object) -> None:
+    async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(world.imap.deeds.append, "run", full)
