@@ -170,10 +170,15 @@ def _told(answer: Answer) -> Handler:
         try:
             return await answer(request)
         except OAuthRefused as refusal:
-            body = {"error": refusal.code}
-            if refusal.text:
-                body["error_description"] = refusal.text
-            return Reply(orjson.dumps(body), refusal.status, _NO_STORE)
+            why = refusal
+        except Refused as refusal:  # the device id is a cross-signing key's, or the like
+            if refusal.reason not in (Reason.FORBIDDEN, Reason.INVALID_PARAM):
+                raise
+            why = OAuthRefused("invalid_grant", refusal.public_text)
+        body = {"error": why.code}
+        if why.text:
+            body["error_description"] = why.text
+        return Reply(orjson.dumps(body), why.status, _NO_STORE)
 
     return handler
 

@@ -112,8 +112,9 @@ class Desk:
         body = el(
             "body",
             el("header", home, out),
-            el("main", inside, class_="wide" if wide else None),
+            el("main", inside),
             el("footer", *_languages(visit)),
+            class_="wide" if wide else None,
         )
         return f"<!doctype html>{el('html', el('head', head), body, lang=words.language)}"
 

@@ -20,14 +20,14 @@ html{-webkit-text-size-adjust:100%}
 body{margin:0;min-height:100vh;min-height:100dvh;display:flex;flex-direction:column;
 background:var(--ground);color:var(--ink);font:15px/22px system-ui,sans-serif;
 overflow-wrap:break-word}
-header,footer{width:100%;max-width:640px;margin:0 auto;padding:16px;display:flex;gap:8px 16px;
-align-items:center;flex-wrap:wrap}
+header,footer{display:flex;gap:8px 16px;align-items:center;flex-wrap:wrap}
+header,main,footer{width:100%;max-width:472px;margin:0 auto;padding:16px}
+.wide>*{max-width:672px}
 header a{display:inline-flex;align-items:center;gap:8px;min-height:44px;color:var(--ink);
 font-size:17px;font-weight:600;text-decoration:none}
 header svg{width:28px;height:28px;color:var(--brand);flex:none}
 header form{margin-left:auto}
-main{width:100%;max-width:440px;margin:0 auto;padding:0 16px;flex:1}
-main.wide{max-width:640px}
+main{padding:0 16px;flex:1}
 footer{font-size:13px;line-height:18px;color:var(--quiet);justify-content:center}
 footer a,footer b{display:inline-flex;min-height:44px;align-items:center;padding:0 4px}
 footer b{color:var(--ink)}
@@ -74,7 +74,7 @@ dl{margin:0 0 12px;display:grid;grid-template-columns:auto 1fr;gap:4px 16px}
 dt{color:var(--quiet)}
 dd{margin:0;min-width:0;overflow-wrap:anywhere}
 @media(max-width:400px){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}}
-@media(min-width:640px){main{padding-top:24px}}
+@media(min-width:640px){main{padding-top:24px}.wide .acts>*{flex:0 1 auto}}
 """.strip()
 
 SOURCE: Final = f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
