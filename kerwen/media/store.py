@@ -23,7 +23,6 @@ class Media:
     content_type: str
     file_name: str | None
     size: int
-    sha256: bytes | None
     created_ms: int
     expires_ms: int | None
     quarantined: int = 0
@@ -50,8 +49,7 @@ class Usage:
 
 
 _FIELDS = (
-    "origin, media_id, account_no, blob, content_type, file_name, size, sha256, created_ms,"
-    " expires_ms"
+    "origin, media_id, account_no, blob, content_type, file_name, size, created_ms, expires_ms"
 )
 _ALL_FIELDS = f"{_FIELDS}, quarantined, used_ms"
 _FIND = sql(
@@ -61,11 +59,11 @@ _FIND = sql(
 _LOOK = sql(f"select {_ALL_FIELDS} from media where origin = :origin and media_id = :media_id")
 _ADD = sql(
     f"insert into media ({_FIELDS}) values (:origin, :media_id, :account_no, :blob,"
-    " :content_type, :file_name, :size, :sha256, :created_ms, :expires_ms)"
+    " :content_type, :file_name, :size, :created_ms, :expires_ms)"
 )
 _FILL = sql(
     "update media set blob = :blob, content_type = :content_type, file_name = :file_name,"
-    " size = :size, sha256 = :sha256, expires_ms = null"
+    " size = :size, expires_ms = null"
     " where origin = '' and media_id = :media_id and blob is null"
 )
 _REMOVE = sql("delete from media where origin = :origin and media_id = :media_id")
@@ -171,7 +169,6 @@ async def add(tx: Tx, media: Media) -> None:
         content_type=media.content_type,
         file_name=media.file_name,
         size=media.size,
-        sha256=media.sha256,
         created_ms=media.created_ms,
         expires_ms=media.expires_ms,
     )
@@ -187,7 +184,6 @@ async def fill(tx: Tx, media: Media) -> bool:
             content_type=media.content_type,
             file_name=media.file_name,
             size=media.size,
-            sha256=media.sha256,
         )
     )
 

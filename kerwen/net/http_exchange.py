@@ -57,8 +57,8 @@ class Exchange:
     """One request and its reply: the `receive` and `send` of ASGI."""
 
     __slots__ = (
-        "_begun", "_body", "_chunked", "_connection", "_discarded", "_expects", "_head", "_keep",
-        "_left", "_modern", "_over", "_scope", "_task", "_waiter", "whole",
+        "_ahead", "_begun", "_body", "_chunked", "_connection", "_discarded", "_expects", "_head",
+        "_keep", "_left", "_modern", "_over", "_scope", "_task", "_waiter", "whole",
     )  # fmt: skip
 
     def __init__(self, connection: HttpProtocol, scope: Scope, modern: bool, keep: bool) -> None:
@@ -67,7 +67,8 @@ class Exchange:
         self._modern = modern  # HTTP/1.1: knows chunks
         self._keep = keep
         self.whole = False  # the request is here to its end
-        self._body: bytearray | bytes = b""
+        self._body: list[bytes] | None = None  # parts that nobody has asked for yet
+        self._ahead = 0  # bytes of them
         self._discarded = 0
         self._expects = (
             modern
@@ -120,10 +121,12 @@ class Exchange:
             if self._discarded > DISCARD_MAX:
                 self._connection.cut()
             return
-        if isinstance(self._body, bytes):
-            self._body = bytearray(self._body) if self._body else bytearray()
-        self._body += part
-        if len(self._body) > BODY_AHEAD_MAX:
+        if self._body is None:
+            self._body = [part]
+        else:
+            self._body.append(part)
+        self._ahead += len(part)
+        if self._ahead > BODY_AHEAD_MAX:
             self._connection.pause_body()
         self._wake()
 
@@ -157,7 +160,9 @@ class Exchange:
                 self._waiter = None
         if self._over:
             return {"type": "http.disconnect"}
-        body, self._body = bytes(self._body), b""
+        parts, self._body = self._body or (), None
+        self._ahead = 0
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
         if not self.whole:
             self._connection.want_body()
         return {"type": "http.request", "body": body, "more_body": not self.whole}
@@ -244,5 +249,5 @@ class Exchange:
 
     def _finish(self) -> None:
         self._over = True
-        self._body = b""
+        self._body = None
         self._connection.done(self, self._keep)

@@ -6,7 +6,7 @@ something is deleted: commit first, then `delete`; a crash between leaves an orp
 
     blob = await blobs.put(request.chunks(), limits.UPLOAD_BYTES_MAX)
     async with db.write() as tx:
-        await add(tx, blob.key, blob.size, blob.sha256)
+        await add(tx, blob.key, blob.size)
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ _HOUR_MS: Final = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A blob that is on disk: its name, its size in bytes and the SHA-256 of its bytes."""
+    """A blob that is on disk: its name and its size in bytes."""
 
     key: str
     size: int
-    sha256: bytes
 
 
 class Reader(Protocol):

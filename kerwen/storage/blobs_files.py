@@ -1,8 +1,10 @@
-"""Blobs as files: `ab/cd/abcd…` below one folder, whole or not there at all.
+"""Blobs as files: `ab/cd/abcd…` below one folder.
 
-A blob is written to `….part`, synced, renamed and its folder synced; a crash leaves a `.part` or
-a blob that no row names, and the sweep removes both. Everything that can wait for the disk runs
-on a few threads; the bytes of the next chunk arrive while the last one is written and hashed.
+A blob is written under its own fresh name, synced, and its folder synced; only then may a row
+name it. A crash leaves what no row names, whole or not, and the sweep removes it. So no second
+name and no rename is needed, which would cost another commit of the file system's journal.
+Everything that can wait for the disk runs on a few threads; the bytes of the next chunk arrive
+while the last one is written.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
-import hashlib
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -27,12 +28,10 @@ from kerwen.storage.blobs import CHUNK, KEY, SWEEP_BATCH, Blob, Named, new_key
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_PART = ".part"
 _VECTOR_MAX = 64  # buffers that one writev takes; more are joined first
 _READ_CHUNK = 512 * limits.KIB
-_HASH_CHUNK = limits.MIB  # a file up to this is hashed while the disk syncs it
 _READ_NOW = 128 * limits.KIB  # a range up to this is read at once if it needs no disk
-_SMALL = 32 * limits.KIB  # hashing up to this costs less than a trip to a thread
+_SMALL = 32 * limits.KIB  # what a trip to a thread carries at least when memory is short
 _WAITING_MAX = 4 * limits.MIB  # of one upload, received but not yet written
 _HELD_MAX = 64 * limits.MIB  # of all uploads; above it they hold `_SMALL` at most each
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux: read what is in memory only
@@ -77,9 +76,6 @@ class Disk:
 
     def sync(self, fd: int) -> None:
         os.fsync(fd)
-
-    def rename(self, old: str, new: str) -> None:
-        os.rename(old, new)
 
     def sync_folder(self, path: str) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -137,7 +133,6 @@ class _Incoming:
             self._disk.sync(self._fd)
             fd, self._fd = self._fd, -1
             os.close(fd)
-            self._disk.rename(self._path + _PART, self._path)
             self._disk.sync_folder(os.path.dirname(self._path))
 
     def discard(self) -> None:
@@ -148,11 +143,10 @@ class _Incoming:
                 os.close(self._fd)
                 self._fd = -1
             if self._made:
-                for path in (self._path + _PART, self._path):
-                    try:
-                        self._disk.remove(path)
-                    except OSError:
-                        pass  # the sweep comes again
+                try:
+                    self._disk.remove(self._path)
+                except OSError:
+                    pass  # the sweep comes again
 
     def _take_room(self, size: int) -> None:
         if size > self._room or self._fd < 0:
@@ -163,7 +157,7 @@ class _Incoming:
         self._room -= size
 
     def _create(self) -> None:
-        path = self._path + _PART
+        path = self._path
         try:
             self._fd = self._disk.create(path)
         except FileNotFoundError:
@@ -325,11 +319,11 @@ class FileBlobs:
         incoming = _Incoming(self._disk, self._root, new_key(self._clock()), self._reserve)
         try:
             with _disk_errors():
-                size, sha256 = await self._take(incoming, chunks, most)
+                size = await self._take(incoming, chunks, most)
         except BaseException:
             await asyncio.shield(self._run(incoming.discard))
             raise
-        return Blob(incoming.key, size, sha256)
+        return Blob(incoming.key, size)
 
     async def put_bytes(self, data: bytes) -> Blob:
         async def once() -> AsyncIterator[bytes]:
@@ -337,45 +331,28 @@ class FileBlobs:
 
         return await self.put(once(), len(data))
 
-    async def _take(
-        self, incoming: _Incoming, chunks: AsyncIterator[bytes], most: int
-    ) -> tuple[int, bytes]:
-        """Writes while bytes come, and hashes while the disk is waited for."""
-        digest = hashlib.sha256()
+    async def _take(self, incoming: _Incoming, chunks: AsyncIterator[bytes], most: int) -> int:
+        """Writes while bytes come; the blob's size when all of it is on disk."""
         writer = _Lane(self._pool, incoming.write)
-        hasher = _Lane(self._pool, lambda parts: _hash(digest, parts))
-        to_write: list[bytes] = []
-        to_hash: list[bytes] = []
-        size = written = hashed = 0
+        waiting: list[bytes] = []
+        size = written = 0
         try:
             async for chunk in chunks:
                 size += len(chunk)
                 self._held += len(chunk)
                 if size > most:
                     raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
-                to_write.append(chunk)
-                to_hash.append(chunk)
-                crowded = self._held > _HELD_MAX
-                if size - written >= (_SMALL if crowded else CHUNK):
-                    writer.give(to_write)
-                    to_write, written = [], size
-                    if crowded or size - hashed >= _HASH_CHUNK:
-                        hasher.give(to_hash)
-                        self._held -= size - hashed
-                        to_hash, hashed = [], size
-                    for lane in (writer, hasher):
-                        if lane.waiting > _WAITING_MAX:
-                            await lane.quiet()
-            if size <= _SMALL:
-                _hash(digest, to_hash)
-                to_hash = []
-            done = writer.end(to_write, incoming.finish)
-            if to_hash or hashed:
-                await asyncio.wrap_future(hasher.end(to_hash))
-            await asyncio.wrap_future(done)
+                waiting.append(chunk)
+                if size - written >= (_SMALL if self._held > _HELD_MAX else CHUNK):
+                    writer.give(waiting)
+                    self._held -= size - written
+                    waiting, written = [], size
+                    if writer.waiting > _WAITING_MAX:
+                        await writer.quiet()
+            await asyncio.wrap_future(writer.end(waiting, incoming.finish))
         finally:
-            self._held -= size - hashed
-        return size, digest.digest()
+            self._held -= size - written
+        return size
 
     async def get(self, key: str, start: int, end: int) -> bytes:
         path = _path(self._root, key)
@@ -397,12 +374,13 @@ class FileBlobs:
         removed = 0
         with _disk_errors():
             for folder in await self._run(_folders, self._root):
-                keys, parts = await self._run(_old_files, folder, before_ms)
+                keys = await self._run(_old_files, folder, before_ms)
+                orphans: list[str] = []
                 for at in range(0, len(keys), SWEEP_BATCH):
                     batch = keys[at : at + SWEEP_BATCH]
                     known = await named(batch)
-                    parts += [_path(self._root, key) for key in batch if key not in known]
-                removed += await self._run(self._remove, parts)
+                    orphans += [_path(self._root, key) for key in batch if key not in known]
+                removed += await self._run(self._remove, orphans)
         return removed
 
     async def close(self) -> None:
@@ -420,11 +398,6 @@ class FileBlobs:
 
     async def _run(self, deed: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.wrap_future(self._pool.submit(deed, *args, **kwargs))
-
-
-def _hash(digest: hashlib._Hash, parts: Sequence[bytes]) -> None:
-    for part in parts:
-        digest.update(part)
 
 
 def _path(root: str, key: str) -> str:
@@ -484,23 +457,18 @@ def _folders(root: str) -> list[str]:
     return sorted(found)
 
 
-def _old_files(folder: str, before_ms: int) -> tuple[list[str], list[str]]:
-    """Keys of the whole blobs and paths of the half-written ones; what is not ours stays."""
-    keys, parts = [], []
+def _old_files(folder: str, before_ms: int) -> list[str]:
+    """Keys of the blobs that were last written to before; what is not ours stays."""
+    keys = []
     for entry in os.scandir(folder):
-        key = entry.name.removesuffix(_PART)
-        if not KEY.fullmatch(key):
+        if not KEY.fullmatch(entry.name):
             continue
         try:
-            if entry.stat(follow_symlinks=False).st_mtime_ns // 1_000_000 >= before_ms:
-                continue
+            if entry.stat(follow_symlinks=False).st_mtime_ns // 1_000_000 < before_ms:
+                keys.append(entry.name)
         except FileNotFoundError:
             continue
-        if key == entry.name:
-            keys.append(key)
-        else:
-            parts.append(entry.path)
-    return keys, parts
+    return keys
 
 
 @contextmanager

@@ -8,7 +8,6 @@ rule of the bucket (AbortIncompleteMultipartUpload) removes them: docs/media.md.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 PART: Final = 8 * limits.MIB  # S3 wants 5 MiB at least in all parts but the last
 _PARTS_AT_ONCE: Final = 2
-_IN_LOOP_MAX: Final = 64 * limits.KIB  # hashing more than this is a thread's work
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,27 +147,26 @@ class S3Blobs:
         import obstore
 
         key = new_key(self._clock())
-        digest = _Digest()
+        passed = _Size(most)
         held = bytearray()
         async for chunk in chunks:
-            await digest.add(chunk, most)
+            passed.add(chunk)
             held += chunk
             if len(held) >= PART:
                 break
         else:
             with _s3_errors():
                 await obstore.put_async(self._store, key, bytes(held), use_multipart=False)
-            return Blob(key, digest.size, digest.digest())
-        await self._put_parts(key, held, chunks, digest, most)
-        return Blob(key, digest.size, digest.digest())
+            return Blob(key, passed.size)
+        await self._put_parts(key, held, chunks, passed)
+        return Blob(key, passed.size)
 
     async def _put_parts(
         self,
         key: str,
         first: bytearray,
         chunks: AsyncIterator[bytes],
-        digest: _Digest,
-        most: int,
+        passed: _Size,
     ) -> None:
         """Sends a long stream. The upload is a task of its own that ends whatever happens here:
         told to abandon, it has the store drop its parts."""
@@ -178,7 +175,7 @@ class S3Blobs:
         try:
             await _hand(queue, upload, bytes(first))
             async for chunk in chunks:
-                await digest.add(chunk, most)
+                passed.add(chunk)
                 await _hand(queue, upload, chunk)
             await _hand(queue, upload, None)
         except BaseException:
@@ -210,11 +207,9 @@ class S3Blobs:
         import obstore
 
         key = new_key(self._clock())
-        digest = _Digest()
-        await digest.add(data, len(data))
         with _s3_errors():
             await obstore.put_async(self._store, key, data, use_multipart=False)
-        return Blob(key, len(data), digest.digest())
+        return Blob(key, len(data))
 
     async def get(self, key: str, start: int, end: int) -> bytes:
         import obstore
@@ -265,25 +260,18 @@ class S3Blobs:
         """Nothing is held open."""
 
 
-class _Digest:
-    """Size and SHA-256 of a stream as it passes."""
+class _Size:
+    """How long a stream is, as it passes."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.size = 0
-        self._sha256 = hashlib.sha256()
+        self._most = most
 
-    async def add(self, chunk: bytes, most: int) -> None:
-        """`Refused(TOO_LARGE)` when the stream passes `most` bytes."""
+    def add(self, chunk: bytes) -> None:
+        """`Refused(TOO_LARGE)` when the stream passes what it may have."""
         self.size += len(chunk)
-        if self.size > most:
-            raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
-        if len(chunk) <= _IN_LOOP_MAX:
-            self._sha256.update(chunk)
-        else:
-            await asyncio.to_thread(self._sha256.update, chunk)
-
-    def digest(self) -> bytes:
-        return self._sha256.digest()
+        if self.size > self._most:
+            raise Refused(Reason.TOO_LARGE, f"A file may have {self._most} bytes")
 
 
 async def _hand(

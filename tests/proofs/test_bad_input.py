@@ -135,10 +135,27 @@ def judge(case: Case, answer: Answer) -> str:
         return "a 5xx"
     if answer.status < 400:
         return "was taken" if case.refused else ""
+    if case.path.startswith(_WITH_OWN_ERRORS):
+        return judge_page_or_oauth(answer)
     fault = judge_error(answer)
     if not fault and case.code and answer.json["errcode"] != case.code:
         fault = f"not {case.code}"
     return fault
+
+
+_WITH_OWN_ERRORS = ("/_kerwen/my", "/_kerwen/oauth")  # pages, and RFC 6749's errors
+
+
+def judge_page_or_oauth(answer: Answer) -> str:
+    """Whether an error is a page for people, or reads as RFC 6749 §5.2 says."""
+    kind = answer.headers.get("content-type", "")
+    if kind.startswith("text/html"):
+        return "" if b"</html>" in answer.body else "half of a page"
+    if not kind.startswith("application/json"):
+        return "neither a page nor JSON"
+    body = answer.json
+    named = re.fullmatch(r"[a-z_]+", str(body.get("error"))) and "error_description" in body
+    return "" if named else judge_error(answer)
 
 
 def judge_error(answer: Answer) -> str:

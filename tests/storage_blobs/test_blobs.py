@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
 
@@ -41,7 +40,6 @@ async def test_a_stream_comes_back(blobs: Blobs, size: int) -> None:
     data = os.urandom(size)
     blob = await blobs.put(stream(data, 100_000), MOST)
     assert blob.size == size
-    assert blob.sha256 == hashlib.sha256(data).digest()
     assert await blobs.get(blob.key, 0, size) == data
     reader = await blobs.open(blob.key, 0, size) if size else None
     if reader is not None:
@@ -52,7 +50,7 @@ async def test_a_stream_comes_back(blobs: Blobs, size: int) -> None:
 async def test_bytes_come_back(blobs: Blobs) -> None:
     data = os.urandom(300_000)
     blob = await blobs.put_bytes(data)
-    assert (blob.size, blob.sha256) == (len(data), hashlib.sha256(data).digest())
+    assert blob.size == len(data)
     assert await blobs.get(blob.key, 0, len(data)) == data
 
 

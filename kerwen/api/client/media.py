@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -202,8 +201,7 @@ class MediaApi:
 
     async def _serve(self, request: Request, media: Media, name: str | None) -> Reply:
         assert media.blob is not None
-        assert media.sha256 is not None
-        etag = '"' + urlsafe_b64encode(media.sha256[:18]).decode() + '"'
+        etag = f'"{media.blob}"'
         return await self._serve_blob(
             request,
             media.blob,
@@ -222,8 +220,7 @@ class MediaApi:
 
     async def _serve_thumbnail(self, request: Request, media: Media, wanted: Variant) -> Reply:
         made = await self._thumbnails.thumbnail(media, wanted)
-        assert media.sha256 is not None
-        etag = f'"{urlsafe_b64encode(media.sha256[:18]).decode()}.{made.variant}"'
+        etag = f'"{made.blob}"'
         name = "thumbnail." + made.content_type.removeprefix("image/")
         return await self._serve_blob(
             request,

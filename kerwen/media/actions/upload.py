@@ -109,7 +109,6 @@ class Uploads:
             content_type=file.content_type,
             file_name=file.file_name,
             size=blob.size,
-            sha256=blob.sha256,
             created_ms=self._clock(),
             expires_ms=None,
         )
@@ -149,7 +148,6 @@ class Creation:
             content_type="",
             file_name=None,
             size=0,
-            sha256=None,
             created_ms=now,
             expires_ms=now + self._rules.pending_ms,
         )
