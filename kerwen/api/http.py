@@ -150,6 +150,7 @@ class Request:
     def query_values(self) -> dict[str, str]:
         """The query parameters; the last value of each."""
         if self._query is None:
+            self._query = {}  # for whoever tells of a refusal: it must not be refused again
             self._query = dict(_parse_query(self.scope["query_string"].decode("latin-1")))
         return self._query
 
