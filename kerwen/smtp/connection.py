@@ -37,8 +37,9 @@ class SmtpConnection(asyncio.Protocol):
     """The transport's protocol, and the session's `Line`."""
 
     __slots__ = (
-        "_busy", "_closing", "_ended", "_lost", "_out", "_protocol", "_server", "_session",
-        "_stuck", "_task", "_transport", "_until", "address", "deadline", "own", "tls_shown",
+        "_busy", "_closing", "_ended", "_lost", "_out", "_paused", "_protocol", "_server",
+        "_session", "_stuck", "_task", "_transport", "_until", "address", "deadline", "own",
+        "tls_shown",
     )  # fmt: skip
 
     def __init__(self, server: SmtpServer, *, own: bool, secure: bool) -> None:
@@ -50,6 +51,7 @@ class SmtpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._busy = False
         self._lost = self._closing = self._stuck = self._ended = False
+        self._paused = False  # nothing is read
         self._out: list[bytes] = []
         self.own = own
         self.address = ""
@@ -95,6 +97,11 @@ class SmtpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
+        if self._busy:
+            # what comes meanwhile waits its turn; more of it is not read
+            self._protocol.feed(data)
+            self._pause()
+            return
         before = self._protocol.stage in _MESSAGE
         self._go_on(data)
         if self._busy or self._closing:
@@ -114,12 +121,21 @@ class SmtpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._stuck = True
-        if not self._busy:
-            self._transport.pause_reading()
+        self._pause()
 
     def resume_writing(self) -> None:
         self._stuck = False
-        if not self._busy and not self._closing:
+        if not self._busy:
+            self._resume()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused and not self._stuck and not self._closing:
+            self._paused = False
             self._transport.resume_reading()
 
     # --- commands
@@ -130,7 +146,8 @@ class SmtpConnection(asyncio.Protocol):
         self._flush()
         if command is not None and not self._closing:
             self._busy = True
-            self._transport.pause_reading()
+            if isinstance(command, c.StartTls):
+                self._pause()  # what comes now is not for us
             self._task = asyncio.get_running_loop().create_task(self._work(command))
             self._server.tasks.add(self._task)
 
@@ -157,6 +174,9 @@ class SmtpConnection(asyncio.Protocol):
         return None
 
     def _say(self, command: c.Command, answer: Reply) -> None:
+        if self._protocol.is_closed:  # too much came while it waited
+            self.hang_up()
+            return
         self._out.append(self._protocol.reply(answer))
         if answer.close:
             self.hang_up()
@@ -215,8 +235,7 @@ class SmtpConnection(asyncio.Protocol):
             return
         in_message = self._protocol.stage in _MESSAGE
         self.deadline = self._server.now + (MESSAGE_S if in_message else IDLE_S)
-        if not self._stuck:
-            self._transport.resume_reading()
+        self._resume()
 
     async def _start_tls(self) -> None:
         self._flush()
@@ -235,6 +254,7 @@ class SmtpConnection(asyncio.Protocol):
         if transport is None:
             raise ConnectionResetError
         self._transport = transport
+        self._paused = False
         self._protocol.tls_started()
         self._note_tls()
         # what was said in clear does not count any more (RFC 3207 §4.2)

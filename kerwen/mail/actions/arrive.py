@@ -21,13 +21,12 @@ from kerwen.mail.actions.queue import Envelope
 from kerwen.mail.actions.receive import Receive
 from kerwen.mail.actions.recipients import Found
 from kerwen.mail.dkim_keys import SigningKey
-from kerwen.mail.fields import Fields
+from kerwen.mail.fields import Field, Fields
 from kerwen.mail.junk import Seen, Verdict, judged
 from kerwen.mail.letter import Letter, Peer, Wishes
 from kerwen.mail.trace import Arrival
 
 JUNK: Final = (Target("Junk"),)
-_DROPPED: Final = frozenset({b"return-path"})
 _LOOKED_AT: Final = frozenset({b"received", b"delivered-to"})
 
 Taste = Callable[[Sequence[int], bytes], Awaitable[Mapping[int, bool]]]
@@ -94,11 +93,10 @@ class Arrive:
         """Delivers, and gives our name for the message. `Refused`: MAIL_LOOP,
         UNAUTHENTIC_MAIL, MAIL_POLICY, and what `Deliver` refuses for everybody."""
         end = submission.header_end(raw)
-        # what has no header at all must not become one
-        header, body = raw[:end] or b"\r\n", memoryview(raw)[end:]
-        told = fields.read(fields.pick(header, _LOOKED_AT))
-        _check_loop(told, accepted)
-        seen = await self._check.run(peer, letter, header, raw[end:])
+        header = raw[:end] or b"\r\n"  # what has no header at all must not become one
+        found = list(fields.split(header))
+        _check_loop(header, found, accepted)
+        seen = await self._check.run(peer, letter, header, found, raw, end)
         verdict = judged(seen, await self._opinion(peer, letter, accepted, raw), self._sealers)
         if verdict is Verdict.REFUSE:
             domain = seen.dmarc.domain if seen.dmarc is not None else "its author"
@@ -106,26 +104,26 @@ class Arrive:
         mark = self._draw(8).hex()
         now = self._clock()
         results = check.told(seen, peer, letter)
-        kept = auth_results.without_forged(_without(header, _DROPPED), self._host)
+        kept = auth_results.without_forged(_without(header, found, b"return-path"), self._host)
         marks = check.field(self._host, results) + trace.received(
             self._arrival(peer, letter, accepted, seen, mark, now)
         )
-        whole = b"".join((marks, kept, body))
         elsewhere = [one for one in accepted if one.found.elsewhere]
-        onward = _delivered_to(elsewhere)
+        onward = b""
         if elsewhere:
-            onward = await self._seal(marks + kept, raw[end:], seen, results, now) + onward
+            onward = await self._seal(marks + kept, raw[end:], seen, results, now)
+            onward += _delivered_to(elsewhere)
+        pieces = (marks, kept, memoryview(raw)[end:])
         done = await self._receive.run(
             Envelope(letter.sender, letter.envelope_id, letter.return_full, letter.utf8,
-                     eight_bit=not raw.isascii(), proved=seen.trusted),
+                     eight_bit=bool(elsewhere) and not raw.isascii()),
             [one.found for one in accepted],
-            whole,
-            fields=len(marks),
+            pieces,
             onward=onward,
-            addressees=addressees(accepted),
-            targets=await self._targets(accepted, verdict, whole),
+            addressees=addressees(elsewhere),
+            targets=await self._targets(accepted, verdict, raw),
         )  # fmt: skip
-        await self._outcomes.report(letter, accepted, done, whole, trusted=seen.trusted)
+        await self._outcomes.report(letter, accepted, done, pieces, trusted=seen.trusted)
         return mark
 
     async def _opinion(
@@ -143,6 +141,8 @@ class Arrive:
         tastes: Mapping[int, bool] = {}
         if self.taste is not None:
             tastes = await self.taste(accounts, raw)
+        elif verdict is Verdict.TAKE:
+            return {}
         junk = verdict is Verdict.JUNK
         return {no: JUNK for no in accounts if tastes.get(no, junk)}
 
@@ -183,7 +183,13 @@ class Arrive:
         return arc.seal(header, body, chain, results, key, self._host, now // 1000)
 
 
-def _check_loop(told: Fields, accepted: Sequence[Accepted]) -> None:
+def _check_loop(header: bytes, found: Sequence[Field], accepted: Sequence[Accepted]) -> None:
+    told: Fields = {}
+    for field in found:
+        if field.name in _LOOKED_AT:
+            told.setdefault(field.name, []).append(header[field.colon + 1 : field.end].strip())
+    if not told:
+        return
     if trace.is_looping(told) or any(
         trace.is_looping(told, one.address) for one in accepted if one.found.elsewhere
     ):
@@ -195,10 +201,10 @@ def _delivered_to(elsewhere: Sequence[Accepted]) -> bytes:
     return b"".join(trace.delivered_to(one.address) for one in elsewhere)
 
 
-def _without(header: bytes, names: frozenset[bytes]) -> bytes:
-    if not any(field.name in names for field in fields.split(header)):
+def _without(header: bytes, found: Sequence[Field], name: bytes) -> bytes:
+    if not any(field.name == name for field in found):
         return header
-    return fields.pick(header, names, without=True)
+    return fields.pick(header, frozenset({name}), without=True)
 
 
 def elsewhere(address: str) -> Found:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from kerwen.base import limits
@@ -14,6 +14,7 @@ from kerwen.base.clock import Clock, now_ms
 from kerwen.mail import arc, auth_results, dkim, dmarc, dns, fields, iprev, spf
 from kerwen.mail.auth_results import Result
 from kerwen.mail.dns import Dns, Found, Rule
+from kerwen.mail.fields import Field
 from kerwen.mail.junk import Seen
 from kerwen.mail.letter import Letter, Peer
 
@@ -34,13 +35,24 @@ class Check:
         self._answer = answer
         self._clock = clock
 
-    async def run(self, peer: Peer, letter: Letter, header: bytes, body: bytes) -> Seen:
-        """What is found. Takes `CHECKS_S` at most; what has no answer then is a `temperror`."""
+    async def run(
+        self,
+        peer: Peer,
+        letter: Letter,
+        header: bytes,
+        found: Sequence[Field],
+        raw: bytes,
+        end: int,
+    ) -> Seen:
+        """What is found in the message `raw` whose header (with the fields `found`) ends at
+        `end`. Takes `CHECKS_S` at most; what has no answer then is a `temperror`."""
         now_s = self._clock() // 1000
-        names = {field.name for field in fields.split(header)} if header else set()
-        authors = sum(field.name == b"from" for field in fields.split(header))
+        names = {field.name for field in found}
+        authors = sum(field.name == b"from" for field in found)
+        signed, sealed = dkim.FIELD in names, b"arc-seal" in names
+        body = raw[end:] if signed or sealed else b""
         if self._answer is None:
-            return Seen(authors=authors, dkim=self._unasked(header, body, names, now_s))
+            return Seen(authors=authors, dkim=self._unasked(header, body, now_s) if signed else ())
         deadline = asyncio.get_running_loop().time() + CHECKS_S
 
         async def answer(question: Dns) -> Found:
@@ -60,14 +72,11 @@ class Check:
             answer,
             large=False,
         )
-        signed = dkim.FIELD in names
         by_key = (
             self._ask(dkim.verify(header, body, now_s), answer, large=large) if signed else None
         )
         by_chain = (
-            self._ask(arc.verify(header, body, now_s), answer, large=large)
-            if b"arc-seal" in names
-            else None
+            self._ask(arc.verify(header, body, now_s), answer, large=large) if sealed else None
         )
         name, sender, keys, chain = await asyncio.gather(
             by_name, by_sender, by_key or _none(), by_chain or _none()
@@ -98,10 +107,8 @@ class Check:
 
         return await asyncio.to_thread(ask_now, rule, from_thread)
 
-    def _unasked(
-        self, header: bytes, body: bytes, names: set[bytes], now_s: int
-    ) -> tuple[dkim.Dkim, ...]:
-        if dkim.FIELD not in names or len(body) > OFF_LOOP:
+    def _unasked(self, header: bytes, body: bytes, now_s: int) -> tuple[dkim.Dkim, ...]:
+        if len(body) > OFF_LOOP:
             return ()
         return tuple(ask_now(dkim.verify(header, body, now_s), lambda question: dns.NO_NAME))
 

@@ -47,7 +47,7 @@ class Outcomes:
         letter: Letter,
         accepted: Sequence[Accepted],
         told: Sequence[Delivered],
-        raw: bytes,
+        pieces: Sequence[bytes | memoryview],
         *,
         trusted: bool,
     ) -> None:
@@ -56,6 +56,10 @@ class Outcomes:
         A sender that proved nothing (`trusted` false) hears of no failure: it is probably
         somebody else's address.
         """
+        if not any(one.refused for one in told) and not any(
+            one.wishes.notify for one in accepted
+        ):  # nearly always
+            return
         refused = {one.account_no: one.refused for one in told if one.refused is not None}
         if refused and len(refused) == len(told) and not any(a.found.elsewhere for a in accepted):
             reason = next(iter(refused.values()))
@@ -74,7 +78,7 @@ class Outcomes:
             letter.return_full,
             proved=True,  # what an unproved sender does not hear of is left out above
         )
-        await self._tell(Told(self._draw(16), envelope, now, tuple(outcomes), raw))
+        await self._tell(Told(self._draw(16), envelope, now, tuple(outcomes), b"".join(pieces)))
 
 
 def _outcome(

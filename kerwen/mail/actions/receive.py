@@ -49,10 +49,10 @@ class Receive:
 
         `Refused`: UNKNOWN_RECIPIENT; MAILBOX_FULL where nobody would have room.
         """
-        found = await self._recipients.find(address)
-        if found.elsewhere:
-            return found
         async with self._db.read() as snap:
+            found = await self._recipients.look(snap, address)
+            if found.elsewhere:
+                return found
             for account_no, _ in found.accounts:
                 account = await boxes.account(snap, account_no)
                 if account is None:
@@ -66,21 +66,21 @@ class Receive:
         self,
         envelope: Envelope,
         found: Sequence[Found],
-        raw: bytes,
+        pieces: Sequence[bytes | memoryview],
         *,
-        fields: int = 0,
         onward: bytes = b"",
         addressees: Sequence[Addressee] = (),
         targets: Mapping[int, tuple[Target, ...]] | None = None,
         date_s: int | None = None,
+        mark: bytes = b"",
     ) -> list[Delivered]:
         """Delivers to all accounts once each, and queues for elsewhere; durable on return.
 
-        Here the message gets a Return-Path; what goes on elsewhere gets the fields `onward`, and
-        goes to `addressees` and to whom aliases name. `fields`: how many bytes of `raw` we put
-        before what came. Where a message goes elsewhere too, the same bytes of the same sender
-        are delivered here once in a week: should the queue fail, the sender repeats all of it.
-        `targets`: where it goes in an account, if not to INBOX.
+        `pieces` make the message; the first holds the fields that we put before what came. Here
+        it gets a Return-Path; what goes on elsewhere gets the fields `onward`, and goes to
+        `addressees` and to whom aliases name. Where it goes elsewhere too, the same bytes (and
+        `mark`) of the same sender are delivered here once in a week: should the queue fail, the
+        sender repeats all of it. `targets`: where it goes in an account, if not to INBOX.
         """
         accounts = dict.fromkeys(no for one in found for no, _ in one.accounts)
         elsewhere = {one.address: one for one in addressees}
@@ -89,13 +89,16 @@ class Receive:
         key = None
         if elsewhere and accounts:
             digest = hashlib.blake2b(envelope.sender.encode(errors="replace"), digest_size=16)
-            digest.update(memoryview(raw)[fields:])
+            digest.update(mark)
+            for piece in pieces[1:]:
+                digest.update(piece)
             key = digest.digest()
         told: list[Delivered] = []
         if accounts:
             to = [Recipient(no, (targets or {}).get(no, _INBOX)) for no in accounts]
-            made = await sealing.made(trace.return_path(envelope.sender) + raw)
+            made = await sealing.made(b"".join((trace.return_path(envelope.sender), *pieces)))
             told = await self._deliver.run(made, to, key=key, date_s=date_s)
         if elsewhere:
-            await self._queue.enqueue(envelope, list(elsewhere.values()), onward + raw)
+            whole = b"".join((onward, *pieces))
+            await self._queue.enqueue(envelope, list(elsewhere.values()), whole)
         return told

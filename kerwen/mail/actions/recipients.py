@@ -47,10 +47,14 @@ class Recipients:
 
     async def find(self, address: str) -> Found:
         """Who gets the mail of an address of ours. Says `UNKNOWN_RECIPIENT`."""
+        async with self._db.read() as snap:
+            return await self.look(snap, address)
+
+    async def look(self, snap: Snap, address: str) -> Found:
+        """`find` within a snapshot."""
         local = address.rpartition("@")[0] if "@" in address else address
         local = local.lower() if local.isascii() else local
-        async with self._db.read() as snap:
-            found = await _Look(snap, self).name(local)
+        found = await _Look(snap, self).name(local)
         if not found.accounts and not found.elsewhere:
             raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such recipient here")
         return found

@@ -83,16 +83,19 @@ class Submit:
         body = raw[end:]
         signed = await self._signed(added + kept, body, now)
         marks = self._marks(peer, letter, accepted, mark, now)
+        # without a Message-ID of its own the same text may be meant twice
+        ours, kept = (marks + signed, kept) if not added else (marks + signed + added + kept, b"")
+        pieces = (ours, kept, memoryview(raw)[end:])
+        to = addressees(accepted)
         told = await self._receive.run(
             Envelope(letter.sender, letter.envelope_id, letter.return_full, letter.utf8,
-                     eight_bit=not raw.isascii(), account_no=sender.account_no),
+                     eight_bit=bool(to) and not raw.isascii(), account_no=sender.account_no),
             [one.found for one in accepted],
-            whole := b"".join((marks, signed, added, kept, body)),
-            # without a Message-ID of its own the same text may be meant twice
-            fields=0 if added else len(marks) + len(signed),
-            addressees=addressees(accepted),
+            pieces,
+            addressees=to,
+            mark=mark.encode() if added else b"",
         )  # fmt: skip
-        await self._outcomes.report(letter, accepted, told, whole, trusted=True)
+        await self._outcomes.report(letter, accepted, told, pieces, trusted=True)
         return mark
 
     async def _check_authors(self, sender: Sender, authors: Sequence[str]) -> None:
