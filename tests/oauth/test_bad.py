@@ -175,6 +175,12 @@ async def test_the_device_id_of_a_cross_signing_key(world: OAuthWorld) -> None:
     (await client.exchange(code)).refused(400, "invalid_grant")
 
 
+async def test_too_many_parameters(world: OAuthWorld) -> None:
+    page = await world.browser().go(f"{MY}/log-in?" + "a=1&" * 300)
+    assert page.status == 400
+    well_made(page)
+
+
 async def test_forms_of_other_pages_do_nothing(world: OAuthWorld) -> None:
     client, browser = await world.client(), await world.signed_in()
     thief = await world.signed_in()

@@ -42,7 +42,7 @@ class Desk:
 
     async def visit(self, request: Request) -> Visit:
         """Who visits."""
-        visit = visit_of(request, self.secure, request.query("ui_locales"))
+        visit = visit_of(request, self.secure)
         found = await self.browse.find(visit.cookie)
         if found is not None and found.second_due:
             visit.half = found

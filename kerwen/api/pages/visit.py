@@ -83,10 +83,10 @@ def _cookie(name: str, value: str, secure: bool, life_s: int | None = None) -> s
     return "; ".join(parts)
 
 
-def visit_of(request: Request, secure: bool, locales: str | None = None) -> Visit:
+def visit_of(request: Request, secure: bool) -> Visit:
     """Reads cookie and language of a request; a browser without a cookie is given one."""
     cookies = _cookies(request)
-    wish = request.query("lang")
+    wish, locales = request.query("lang"), request.query("ui_locales")
     known = cookies.get("kerwen_language")
     language = chosen((wish, known, locales), request.header(b"accept-language"))
     cookie = cookies.get(cookie_name(secure), "")
