@@ -33,6 +33,7 @@ from kerwen.api.client.calls import CallsApi
 from kerwen.api.client.cross_signing import CrossSigningApi
 from kerwen.api.client.dehydrated import DehydratedApi
 from kerwen.api.client.delayed import DelayedApi
+from kerwen.api.client.export import ExportApi
 from kerwen.api.client.filters import FiltersApi
 from kerwen.api.client.hierarchy import HierarchyApi
 from kerwen.api.client.keys import KeysApi
@@ -67,6 +68,7 @@ from kerwen.app_services.parts import AppServices, build_app_services, load_serv
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
 from kerwen.calls.turn import Turn
+from kerwen.export.actions.export import Export
 from kerwen.keys.actions.backup import Backup
 from kerwen.keys.actions.changes import Changes
 from kerwen.keys.actions.claim import Claim
@@ -161,6 +163,7 @@ class Messenger:
     push: Push
     app_services: AppServices
     admin: Admin
+    export: Export
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     workers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -306,6 +309,7 @@ def build_messenger(
     thumbnailer = Thumbnailer()
     media = MediaApi(db, blobs, feed, domain, thumbnailer, clock=clock)
     clean = Clean(db, blobs, clock, [Tidy(db, clock).named])
+    export = Export(db, blobs, clock)
     admin = build_admin(
         config,
         db,
@@ -362,6 +366,7 @@ def build_messenger(
         PushApi(push.topics, check_app_password),
         AppServicesApi(services, app_services.lookup, app_services.client, db, names, clock),
         admin.table,
+        ExportApi(export, accounts.prove),
         AbsentApi(),
         *oauth.areas,
     ]
@@ -394,6 +399,7 @@ def build_messenger(
         push,
         app_services,
         admin,
+        export,
         at_stop=[typing.stop, sync.stop, sliding_sync.stop, peek.stop, push.topics.stop],
         workers=[
             sweep,
