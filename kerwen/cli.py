@@ -11,7 +11,7 @@ import gc
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ import msgspec
 from kerwen.base import config as configuration
 from kerwen.base.config import BadConfig, Config
 from kerwen.commands.account import add_parsers as add_account_parsers
+from kerwen.commands.admin import WORDS as ADMIN_WORDS
+from kerwen.commands.admin import add_parsers as add_admin_parsers
 from kerwen.commands.mail import add_parsers as add_mail_parsers
 from kerwen.commands.queue import add_parsers as add_queue_parsers
 
@@ -38,6 +40,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
+    """`late_flags`: adds the flags of a command when it is the one that is given. All of them for
+    all commands would cost every start a tenth of a second."""
+
+    late_flags: Callable[[], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Adds what was put off."""
+        late, self.late_flags = self.late_flags, None
+        if late is not None:
+            late()
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> typing.NoReturn:
         """Wrong use is said in one line."""
         self.exit(2, f"kerwen: {message}\n")
@@ -63,6 +77,10 @@ def parser() -> argparse.ArgumentParser:
     for command in add_queue_parsers(queue):
         add_flags(command)
         command.set_defaults(run=_queue)
+    groups = {name: commands.add_parser(name, help=words) for name, words in ADMIN_WORDS.items()}
+    for command in add_admin_parsers(groups):
+        add_flags(command)
+        command.set_defaults(run=_account)
     backup = commands.add_parser("backup", help="write the data folder to one file")
     backup.add_argument("file", metavar="FILE", help="ends with .tar or .tar.gz")
     add_flags(backup)
@@ -91,7 +109,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_flags(command: argparse.ArgumentParser) -> None:
-    """Adds `--config` and every key of the configuration as a flag."""
+    """Adds `--config` and every key of the configuration as a flag, once they are wanted."""
+    if isinstance(command, _Parser):
+        command.late_flags = lambda: _add_flags(command)
+    else:
+        _add_flags(command)
+
+
+def _add_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config", metavar="FILE", help="the file to read instead of config.toml in the data"
     )

@@ -22,6 +22,7 @@ import uvloop
 from kerwen import maildoors
 from kerwen.api import replies, routes
 from kerwen.api.account_deeds import AccountDeeds
+from kerwen.api.admin_deeds import AdminDeeds
 from kerwen.api.admin_socket import AdminSocket, Deed, audited
 from kerwen.api.client.accounts import Accounts
 from kerwen.api.health import Health
@@ -123,6 +124,8 @@ async def build(config: Config) -> House:
     )
     quota = Quota(database, MediaRules())
     house.deeds.update(AccountDeeds(config.server_name, messenger.accounts, quota).deeds())
+    more = AdminDeeds(config.server_name, messenger.accounts, messenger.admin, messenger.export)
+    house.deeds.update(more.deeds())
     if config.has_mail:
         _add_mail(house, blobs, messenger.accounts, limiter, messenger.outgoing)
     house.deeds = audited(house.deeds, messenger.admin.audit)

@@ -50,6 +50,7 @@ class Admin:
     keep: Keep
     reports: Reports
     deletion: Deletion
+    quota: Quota
     table: AdminTable
 
 
@@ -110,4 +111,4 @@ def build_admin(
         confirmations,
     )
     keep = Keep(db, blobs, deletion, domain, rules, pictures, clock)
-    return Admin(audit, limits, look, notices, purge, keep, reports, deletion, table)
+    return Admin(audit, limits, look, notices, purge, keep, reports, deletion, quota, table)

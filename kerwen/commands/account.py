@@ -11,7 +11,14 @@ from typing import Any
 
 from kerwen.base.config import BadConfig, Config, folder_of
 
-_GIVEN = frozenset({"name", "admin", "erase", "label", "uses", "days", "target"})
+_GIVEN = frozenset(
+    {
+        *("name", "admin", "erase", "label", "uses", "days", "target"),
+        *("device", "percent", "file", "room", "media", "text", "report", "count"),
+    }
+)
+_PATIENCE_S = 60.0
+_EXPORT_PATIENCE_S = 7 * 86_400.0  # an archive takes as long as it takes
 _SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -41,6 +48,22 @@ def add_parsers(account: argparse.ArgumentParser) -> list[argparse.ArgumentParse
     app = deed("app-password", "make a password for one program")
     app.add_argument("label", metavar="LABEL", help="which program")
     app.add_argument("--password-file", metavar="FILE", help="the account's own password")
+    deed("show", "one account in numbers")
+    deed("suspend", "let an account read and leave, no more")
+    deed("unsuspend", "let a suspended account write again")
+    deed("admin", "make an account an administrator's")
+    deed("no-admin", "let an account administer no longer")
+    deed("devices", "where an account is logged in")
+    out = deed("log-out", "end one log-in")
+    out.add_argument("device", metavar="DEVICE", help="as `kerwen account devices` shows it")
+    limits = deed("limits", "show or set an account's share of everyone's rate limits")
+    limits.add_argument("percent", nargs="?", metavar="PERCENT", help="0: no limits, or none")
+    reset = deed("reset-password", "begin a reset: it takes effect after three days")
+    reset.add_argument("--password-file", metavar="FILE", help="the new password")
+    deed("stop-reset", "stop a reset of the password")
+    export = deed("export", "write all that is kept of an account to a tar file")
+    export.add_argument("file", metavar="FILE", help="a part that is there is gone on with")
+    export.add_argument("--password-file", metavar="FILE", help="the account's own password")
     invite = deed("invite", "make a token that lets people register", person=False)
     invite.add_argument("--uses", type=int, metavar="N", help="how often it may be used")
     invite.add_argument("--days", type=int, metavar="N", help="how long it is good")
@@ -52,7 +75,10 @@ def run(options: argparse.Namespace, config: Any) -> int:
     from kerwen.api import admin_socket
 
     asked = {"do": options.do, **arguments(options)}
-    told = admin_socket.ask(folder_of(vars(options)), asked) if _has_folder(options) else None
+    patience_s = _EXPORT_PATIENCE_S if options.do == "account export" else _PATIENCE_S
+    told = None
+    if _has_folder(options):
+        told = admin_socket.ask(folder_of(vars(options)), asked, patience_s)
     if told is None:
         told = asyncio.run(alone(config(options), asked))
     if "refused" in told:
@@ -73,6 +99,8 @@ def arguments(options: argparse.Namespace) -> dict[str, Any]:
     }
     if "password_file" in options:
         given["password"] = read_password(options.password_file)
+    if "file" in given:
+        given["file"] = str(Path(given["file"]).absolute())
     if options.do == "account quota" and options.size is not None:
         given["size_bytes"] = size_of(options.size)
     return given

@@ -172,6 +172,10 @@ def test_every_key_is_a_flag() -> None:
         "turn_uris": ["--turn-uris", "turn:a.test", "--turn-uris", "turns:a.test:443"],
         "turn_secret": ["--turn-secret", "s"],
         "presence": ["--presence", "on"],
+        "keep_messages": ["--keep-messages", "7"],
+        "keep_files": ["--keep-files", "7"],
+        "keep_cached": ["--keep-cached", "7"],
+        "media_budget": ["--media-budget", "7"],
     }
     for key in ("tls_cert", "tls_key", "ca", "hosts"):
         given[key] = [f"--{key.replace('_', '-')}", __file__]
