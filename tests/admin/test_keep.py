@@ -43,7 +43,6 @@ async def cached(house: House, name: str, size: int = 1_000, used_ms: int = 0) -
         "image/png",
         None,
         size,
-        None,
         house.clock.ms,
         None,
     )
