@@ -15,6 +15,9 @@ from kerwen.api.pages.account import AccountPages
 from kerwen.api.pages.consent import ConsentPages
 from kerwen.api.pages.desk import Desk
 from kerwen.api.pages.devices import DevicesPages
+from kerwen.api.pages.factors import FactorsPages
+from kerwen.api.pages.fallback import FallbackPages
+from kerwen.api.pages.passkeys import PasskeyScript
 from kerwen.api.pages.sign_in import SignInPages
 from kerwen.api.routes import Area
 from kerwen.base import ids
@@ -69,11 +72,11 @@ def build_oauth(
         clock,
     )
     desk = Desk(domain, base_url, browse)
-    mode = accounts.settings.registration
+    mode, party = accounts.settings.registration, accounts.prove.second.party
     areas: list[Area] = [
         OAuthApi(base_url, clients, exchange, ask_for_device, mode),
         RendezvousApi(base_url, Rendezvous(), ids.secret, clock),
-        SignInPages(desk, accounts.register, accounts.invite),
+        SignInPages(desk, accounts.register, accounts.invite, party),
         ConsentPages(desk, clients, Authorise(db, vaults, clock), ask_for_device),
         AccountPages(
             desk,
@@ -84,5 +87,8 @@ def build_oauth(
             renew_keys,
         ),
         DevicesPages(desk, accounts.manage_devices, clients),
+        FactorsPages(desk, accounts.factors, accounts.reset_factors, party),
+        FallbackPages(desk, accounts.prove),
+        PasskeyScript(),
     ]
     return OAuth(areas, browse, renew_keys, Tidy(db, vaults, clock))

@@ -14,6 +14,7 @@ from kerwen.accounts.actions.profile import Profiles
 from kerwen.accounts.actions.reset_password import ResetPassword
 from kerwen.api.http import Access, Cost, Reply, Route
 from kerwen.api.pages.desk import Desk, note, told
+from kerwen.api.pages.forms import password_field, whose
 from kerwen.api.pages.html import Html, button, el, field, link
 from kerwen.api.pages.sign_in import new_password_fields
 from kerwen.api.pages.visit import HOME, Visit
@@ -119,6 +120,7 @@ class AccountPages:
             _row(words("devices.title"), words("devices.row"), f"{HOME}/devices"),
             _row(words("link.title"), words("link.row"), f"{HOME}/link"),
             _row(words("password.title"), words("password.row"), f"{HOME}/password"),
+            _row(words("factors.title"), words("factors.row"), f"{HOME}/second-factor"),
             _row(words("new_keys.title"), words("new_keys.row"), f"{HOME}/new-keys"),
             _row(words("close.title"), words("close.row"), f"{HOME}/close"),
         ]
@@ -180,8 +182,8 @@ class AccountPages:
             visit,
             f"{HOME}/password",
             note(why) if why else None,
-            _whose(visit),
-            _password_field(words("password.old"), "old"),
+            whose(visit),
+            password_field(words("password.old"), "old"),
             *new_password_fields(visit),
             el("p", others, el("label", words("password.others"), for_="others"), class_="check"),
             el("div", button(words("password.change")), class_="acts"),
@@ -241,29 +243,13 @@ class AccountPages:
             visit,
             f"{HOME}/{page}",
             note(told(visit, why)) if why else None,
-            _whose(visit),
-            _password_field(words("password"), "password"),
+            whose(visit),
+            password_field(words("password"), "password"),
             *more,
         )
         block = el("section", el("h1", title), el("p", words(f"{key}.text")), form)
         status = 403 if why and why.reason is Reason.WRONG_PASSWORD else 400 if why else 200
         return self._desk.page(visit, title, block, _back(visit), status=status)
-
-
-def _password_field(label: str, name: str) -> Html:
-    return field(label, name, kind="password", fill="current-password", required=True)
-
-
-def _whose(visit: Visit) -> Html:
-    """Tells a password manager whose password is meant."""
-    return el(
-        "input",
-        type="text",
-        name="username",
-        autocomplete="username",
-        value=visit.signed_in().localpart,
-        hidden=True,
-    )
 
 
 def _row(label: str, more: str, href: str) -> Html:

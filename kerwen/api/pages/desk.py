@@ -22,8 +22,8 @@ _PAGE_HEADERS = [
     (b"referrer-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"cross-origin-opener-policy", b"same-origin"),
 ]
+_ALONE = (b"cross-origin-opener-policy", b"same-origin")
 
 
 class Desk:
@@ -75,7 +75,7 @@ class Desk:
 
     def go(self, visit: Visit, to: str) -> Reply:
         """Sends the browser elsewhere, by GET (RFC 9700 §4.12: never 307)."""
-        headers = [*_PAGE_HEADERS[1:], (b"location", to.encode("latin-1", "replace"))]
+        headers = [*_PAGE_HEADERS[1:], _ALONE, (b"location", to.encode("latin-1", "replace"))]
         return Reply(b"", 303, headers + _set_cookies(visit))
 
     def page(
@@ -86,14 +86,20 @@ class Desk:
         status: int = 200,
         wide: bool = False,
         form_to: str = "",
+        script: str = "",
+        opener: bool = False,
     ) -> Reply:
-        """A page. `form_to` is where a form's redirection may lead besides us (CSP)."""
+        """A page. `form_to` is where a form's redirection may lead besides us (CSP); `script` is
+        the path of one of ours; `opener`: the page that opened it may hear of it.
+        """
         policy = (
-            f"default-src 'none'; style-src {SOURCE}; form-action 'self'"
+            f"default-src 'none'; style-src {SOURCE}; {_scripts(script)}form-action 'self'"
             f"{' ' + form_to if form_to else ''}; base-uri 'none'; frame-ancestors 'none'"
         )
         headers = [*_PAGE_HEADERS, (b"content-security-policy", policy.encode())]
-        body = self._frame(visit, title, join(*blocks), wide)
+        if not opener:
+            headers.append(_ALONE)
+        body = self._frame(visit, title, join(*blocks, _script(script)), wide)
         return Reply(body.encode(), status, headers + _set_cookies(visit))
 
     def _frame(self, visit: Visit, title: str, inside: Html, wide: bool) -> str:
@@ -118,10 +124,12 @@ class Desk:
         )
         return f"<!doctype html>{el('html', el('head', head), body, lang=words.language)}"
 
-    def form(self, visit: Visit, action: str, *inside: str | None) -> Html:
+    def form(
+        self, visit: Visit, action: str, *inside: str | None, **attributes: str | bool | None
+    ) -> Html:
         """A form that only this browser can send."""
         mark = el("input", type="hidden", name="mark", value=visit.mark)
-        return el("form", mark, *inside, method="post", action=action)
+        return el("form", mark, *inside, method="post", action=action, **attributes)
 
     def shown(self, request: Request, why: Refused | Unavailable) -> Reply:
         """A refusal as a page (`Route.shown`)."""
@@ -162,6 +170,14 @@ def told(visit: Visit, refusal: Refused) -> str:
     """A refusal in the reader's language."""
     key = f"refused.{refusal.reason.value}"
     return visit.words(key) if key in visit.words else visit.words("refused.other")
+
+
+def _scripts(path: str) -> str:
+    return "script-src 'self'; " if path else ""
+
+
+def _script(path: str) -> Html | None:
+    return el("script", src=path, defer=True) if path else None
 
 
 def _quiet(label: str) -> Html:

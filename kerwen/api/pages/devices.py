@@ -48,7 +48,7 @@ class DevicesPages:
                 el(
                     "a",
                     el("b", _name(device)),
-                    el("small", words("devices.seen", when=_when(device.seen_ms))),
+                    el("small", words("devices.seen", when=when(device.seen_ms))),
                     href=f"{HOME}/device?{urlencode({'id': device.device_id})}",
                 ),
             )
@@ -68,8 +68,8 @@ class DevicesPages:
         device = await self._manage.one(account_no, device_id)
         clients = await self._clients.of_devices([device.device_no])
         words = visit.words
-        facts = [("devices.id", device.device_id), ("devices.since", _when(device.created_ms))]
-        facts.append(("devices.last", _when(device.seen_ms)))
+        facts = [("devices.id", device.device_id), ("devices.since", when(device.created_ms))]
+        facts.append(("devices.last", when(device.seen_ms)))
         if device.seen_address:
             facts.append(("devices.address", device.seen_address))
         if client := clients.get(device.device_no):
@@ -100,6 +100,6 @@ def _name(device: Device) -> str:
     return device.display_name or device.device_id
 
 
-def _when(ms: int) -> str:
+def when(ms: int) -> str:
     """A time that reads the same in every language."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

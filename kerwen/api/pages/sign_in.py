@@ -8,20 +8,32 @@ from urllib.parse import urlencode
 from kerwen.accounts.actions.invite import Invite
 from kerwen.accounts.actions.register import Register, Wanted
 from kerwen.accounts.address import localpart_named
+from kerwen.accounts.passkey import Party
 from kerwen.api.http import Access, Cost, Reply, Route
 from kerwen.api.pages.desk import Desk, note, told
 from kerwen.api.pages.html import Html, button, el, field, link
-from kerwen.api.pages.second_step import second_step_fields, shown_second
+from kerwen.api.pages.passkeys import (
+    SCRIPT,
+    credential_of,
+    no_script,
+    passkey_button,
+    passkey_form,
+    passkeys_work,
+)
+from kerwen.api.pages.second_step import second_step_forms, shown_second
 from kerwen.api.pages.visit import HOME, Visit, next_of
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
+from kerwen.oauth.actions.browse import passkey_challenge
+from kerwen.oauth.store.browsers import Browser
 
 
 class SignInPages:
-    """`/_kerwen/my/log-in`, `second-step`, `sign-up`, `log-out`."""
+    """`/_kerwen/my/log-in`, `second-step`, `passkey`, `sign-up`, `log-out`."""
 
-    def __init__(self, desk: Desk, register: Register, invite: Invite) -> None:
+    def __init__(self, desk: Desk, register: Register, invite: Invite, party: Party) -> None:
         self._desk = desk
+        self._party = party
         self._register = register
         self._invite = invite
 
@@ -34,6 +46,8 @@ class SignInPages:
             ("POST", "log-in", self.try_log_in, post),
             ("GET", "second-step", self.second_step, get),
             ("POST", "second-step", self.try_second_step, post),
+            ("GET", "passkey", self.passkey, get),
+            ("POST", "passkey", self.try_passkey, post),
             ("GET", "sign-up", self.sign_up, get),
             ("POST", "sign-up", self.try_sign_up, Cost.REGISTER),
             ("POST", "log-out", self.log_out, Cost.WRITE),
@@ -94,13 +108,17 @@ class SignInPages:
         if self._register.mode != "closed":
             to = f"{HOME}/sign-up?{urlencode({'next': _next(visit)})}"
             other = el("p", words("log_in.new"), " ", link(words("sign_up"), to))
-        return desk.page(visit, title, block, other, status=403 if why else 200)
+        key = None
+        if passkeys_work(visit, self._party):
+            to = f"{HOME}/passkey?{urlencode({'next': _next(visit)})}"
+            key = el("p", link(words("passkey.title"), to))
+        return desk.page(visit, title, block, key, other, status=403 if why else 200)
 
     async def second_step(self, visit: Visit) -> Reply:
         """GET /_kerwen/my/second-step"""
         if visit.half is None:
             return self._desk.go(visit, _next(visit))
-        return self._second_page(visit)
+        return await self._second_page(visit, visit.half)
 
     async def try_second_step(self, visit: Visit) -> Reply:
         """POST /_kerwen/my/second-step"""
@@ -108,23 +126,59 @@ class SignInPages:
         if visit.half is None:
             return self._desk.go(visit, _next(visit))
         try:
-            await self._desk.browse.prove_second(visit.half, visit.cookie, shown_second(form))
+            shown = shown_second(form, passkey_challenge(visit.cookie))
+            await self._desk.browse.prove_second(visit.half, visit.cookie, shown)
         except Refused as refusal:
-            return self._second_page(visit, refusal)
+            return await self._second_page(visit, visit.half, refusal)
         return self._desk.go(visit, _next(visit))
 
-    def _second_page(self, visit: Visit, why: Refused | None = None) -> Reply:
+    async def _second_page(self, visit: Visit, half: Browser, why: Refused | None = None) -> Reply:
         words = visit.words
         title = words("second.title")
-        form = self._desk.form(
-            visit,
-            f"{HOME}/second-step?{urlencode({'next': _next(visit)})}",
-            note(told(visit, why)) if why else None,
-            second_step_fields(visit),
-            el("div", button(words("go_on")), class_="acts"),
+        action = f"{HOME}/second-step?{urlencode({'next': _next(visit)})}"
+        asks = await self._desk.browse.asks(half, visit.cookie)
+        if not passkeys_work(visit, self._party):
+            asks.pop("passkey", None)
+        said = note(told(visit, why)) if why else None
+        forms = second_step_forms(self._desk, visit, action, asks, said)
+        block = el("section", el("h1", title), *forms)
+        script = SCRIPT if "passkey" in asks else ""
+        return self._desk.page(visit, title, block, status=403 if why else 200, script=script)
+
+    async def passkey(self, visit: Visit) -> Reply:
+        """GET /_kerwen/my/passkey: signs in without a name and password."""
+        if visit.browser is not None:
+            return self._desk.go(visit, _next(visit))
+        return self._passkey_page(visit)
+
+    async def try_passkey(self, visit: Visit) -> Reply:
+        """POST /_kerwen/my/passkey"""
+        form = visit.form()
+        try:
+            credential = credential_of(form.get("credential")) or {}
+            prf = form.get("prf") or None
+            signed_in = await self._desk.browse.sign_in_by_passkey(credential, prf)
+        except Refused as refusal:
+            return self._passkey_page(visit, refusal)
+        visit.take(signed_in.cookie)
+        return self._desk.go(visit, _next(visit))
+
+    def _passkey_page(self, visit: Visit, why: Refused | None = None) -> Reply:
+        words, title = visit.words, visit.words("passkey.title")
+        after = urlencode({"next": _next(visit)})
+        options = self._desk.browse.passkeys.begin()
+        key = passkey_button(visit)
+        block = el(
+            "section",
+            el("h1", title),
+            note(words("passkey.refused")) if why else None,
+            el("p", words("passkey.text")),
+            no_script(visit),
+            passkey_form(self._desk, visit, f"{HOME}/passkey?{after}", "get", options, key),
         )
-        block = el("section", el("h1", title), form)
-        return self._desk.page(visit, title, block, status=403 if why else 200)
+        back = el("p", link(words("passkey.by_password"), f"{HOME}/log-in?{after}"))
+        status = 403 if why else 200
+        return self._desk.page(visit, title, block, back, status=status, script=SCRIPT)
 
     async def sign_up(self, visit: Visit) -> Reply:
         """GET /_kerwen/my/sign-up"""

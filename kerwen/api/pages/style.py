@@ -67,6 +67,7 @@ ul.rows a{display:block;padding:10px 0;min-height:44px;color:var(--ink);text-dec
 ul.rows b,ul.rows small{display:block}
 ul.rows a:hover b{color:var(--link)}
 ul.plain{margin:0 0 12px;padding-left:20px}
+.qr svg{display:block;max-width:100%;height:auto;border-radius:8px}
 .who{background:var(--tint);border-radius:8px;padding:8px 12px}
 .big{font-size:28px;line-height:36px;font-weight:700;letter-spacing:.08em;text-align:center;
 font-variant-numeric:tabular-nums}

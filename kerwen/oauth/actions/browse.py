@@ -5,14 +5,19 @@ The cookie is a secret like a token: the database holds its hash, and it opens t
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from kerwen.accounts.actions.passkey_sign_in import PasskeySignIn
 from kerwen.accounts.actions.prove import Prove
 from kerwen.accounts.actions.vaults import Vaults, hand_on, password_slot
 from kerwen.accounts.password import PasswordKeys
 from kerwen.accounts.second_factor import Shown
 from kerwen.accounts.store import accounts
+from kerwen.accounts.store.accounts import Account
 from kerwen.accounts.tokens import SECRET_BYTES, TokenKind, slot_key, token_hash, token_text
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
@@ -49,6 +54,7 @@ class Browse:
         self._prove = prove
         self._vaults = vaults
         self._clock = clock
+        self.passkeys = PasskeySignIn(db, vaults, prove.second, clock)
 
     async def sign_in(
         self, localpart: str | None, password: str, second_done: bool = False
@@ -58,8 +64,15 @@ class Browse:
         `second_done`: the browser was signed in whole a moment ago.
         """
         first = await self._prove.first_factor(localpart, password)
-        account, keys = first.account, first.keys
         second_due = first.second and not second_done
+        return await self._enter(first.account, password_slot(first.keys.slot), second_due)
+
+    async def sign_in_by_passkey(self, credential: Mapping[str, Any], prf: str | None) -> SignedIn:
+        """A passkey that opens the vault stands for both factors; `Refused(WRONG_CODE)`."""
+        account, secret = await self.passkeys.finish(credential, prf)
+        return await self._enter(account, secret, False)
+
+    async def _enter(self, account: Account, shown: Secret, second_due: bool) -> SignedIn:
         cookie = token_text(TokenKind.BROWSER, secrets.token_bytes(SECRET_BYTES))
         session_no = await self._db.take_id("browser_session")
         life = SECOND_LIFE_MS if second_due else LIFE_MS
@@ -76,7 +89,7 @@ class Browse:
                 tx, session_no, token_hash(cookie), account_no, self._clock() + life, second_due
             )
             fresh = browser_secret(session_no, cookie)
-            await hand_on(self._vaults, tx, account_no, password_slot(keys.slot), [fresh])
+            await hand_on(self._vaults, tx, account_no, shown, [fresh])
         return SignedIn(cookie, second_due)
 
     async def find(self, cookie: str) -> Browser | None:
@@ -86,6 +99,10 @@ class Browse:
         async with self._db.read() as snap:
             found = await browsers.find(snap, token_hash(cookie), self._clock())
         return None if found is None or found.locked else found
+
+    async def asks(self, browser: Browser, cookie: str) -> dict[str, Any]:
+        """What a browser that is half signed in may show, as `CheckFactor.asks` says it."""
+        return await self._prove.second.asks(browser.account_no, passkey_challenge(cookie))
 
     async def prove_second(self, browser: Browser, cookie: str, shown: Shown) -> None:
         """The second factor of a browser that is half signed in.
@@ -112,6 +129,13 @@ class Browse:
             await self._vaults.drop_slot(
                 tx, browser.account_no, SlotKind.CODE, browsers.slot_ref(browser.session_no)
             )
+
+
+def passkey_challenge(cookie: str) -> bytes:
+    """What a passkey signs for a browser that is half signed in: of its cookie, which nobody
+    else knows and which is good for one sign-in of minutes.
+    """
+    return hashlib.sha256(b"kerwen/1 passkey challenge\0" + cookie.encode()).digest()
 
 
 def browser_secret(session_no: int, cookie: str) -> Secret:
