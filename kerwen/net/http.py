@@ -51,6 +51,8 @@ _PAGES: Final = (
     b"/_kerwen/my/",
     b"/_kerwen/oauth/",
     b"/_matrix/client/unstable/org.matrix.msc4108/",
+    b"/_matrix/client/v3/auth/",
+    b"/_matrix/client/r0/auth/",
 )
 _READ_BY_PAGES: Final = frozenset(
     (b"accept-language", b"cookie", b"sec-fetch-site", b"sec-fetch-mode")

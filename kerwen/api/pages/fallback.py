@@ -6,12 +6,11 @@ A client opens it beside itself once the password was right; it tells the client
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import urlencode
 
 from kerwen.accounts.actions.prove import Prove
 from kerwen.accounts.uia import SECOND_FACTOR
 from kerwen.api.http import Access, Cost, Reply, Route
-from kerwen.api.pages.desk import Desk, note, told
+from kerwen.api.pages.desk import Desk, here, note, told
 from kerwen.api.pages.html import el
 from kerwen.api.pages.passkeys import SCRIPT
 from kerwen.api.pages.second_step import second_step_forms, shown_second
@@ -54,9 +53,8 @@ class FallbackPages:
     def _page(self, visit: Visit, session_id: str, why: Refused | None = None) -> Reply:
         waiting = self._prove.at_second(session_id)
         title = visit.words("second.title")
-        action = f"{visit.request.scope['path']}?{urlencode({'session': session_id})}"
         said = note(told(visit, why)) if why else None
-        forms = second_step_forms(self._desk, visit, action, waiting.asks or {}, said)
+        forms = second_step_forms(self._desk, visit, here(visit), waiting.asks or {}, said)
         block = el("section", el("h1", title), *forms)
         status = 403 if why else 200
         return self._desk.page(visit, title, block, status=status, script=SCRIPT, opener=True)

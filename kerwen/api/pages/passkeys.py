@@ -60,7 +60,14 @@ def passkey_form(
     return desk.form(
         visit,
         action,
-        el("p", visit.words("passkey.failed"), class_="note bad", role="alert", hidden=True),
+        el(
+            "p",
+            visit.words("passkey.failed"),
+            class_="note bad",
+            role="alert",
+            hidden=True,
+            data_failed=True,
+        ),
         el("input", type="hidden", name="credential"),
         el("input", type="hidden", name="prf"),
         *more,
