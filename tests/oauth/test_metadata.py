@@ -262,6 +262,9 @@ def test_every_word_of_the_pages_is_there_and_none_too_many() -> None:
     kept = {f"refused.{reason.value}" for reason in Reason} | {
         f"{page}.{part}" for page in ("new_keys", "close") for part in ("title", "text")
     }
+    kept |= {
+        f"factors.{part}{kind}" for part in ("", "about_", "add_") for kind in ("totp", "passkey")
+    }
     assert known - used - kept == set()
 
 
