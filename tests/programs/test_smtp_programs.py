@@ -97,7 +97,7 @@ def test_swaks_sends(ayna: Writer, batyr: Writer, mechanism: str, tls: str) -> N
     )  # fmt: skip
     [raw] = batyr.mail()
     assert b"with ESMTPSA" in raw
-    assert raw.count(b"DKIM-Signature: v=1; a=") == 2
+    assert b"DKIM-Signature" not in raw, "what stays here needs no proof"
 
 
 # --- msmtp -------------------------------------------------------------------------------------

@@ -7,6 +7,9 @@ import base64
 import pytest
 
 from kerwen.accounts.store import accounts
+from kerwen.base.ask import ask_now
+from kerwen.mail import dkim
+from kerwen.mail.dns import Found, Status
 from kerwen.storage.database import Kind
 from tests.smtp.world import World, field
 
@@ -119,6 +122,17 @@ async def test_our_own_people_send(either_world: World) -> None:
     assert field(there, "Message-ID").endswith("@kerwen.test>")
     assert field(there, "Received").startswith("by kerwen.test with ESMTPSA (TLS")
     assert "127.0.0.1" not in there.decode(), "where she writes from is nobody's business"
+    header, _, body = there.partition(b"\r\n\r\n")
+    records = {key.record_name: key.record for key in await world.mail.sign_keys.signing()}
+    verifying = dkim.verify(header + b"\r\n\r\n", body, world.house.clock() // 1000)
+    results = ask_now(
+        verifying,
+        lambda question: Found(Status.FOUND, texts=(records[question.name].encode(),)),
+    )
+    assert [(one.result, one.algorithm) for one in results] == [
+        (dkim.Result.PASS, "rsa-sha256"),
+        (dkim.Result.PASS, "ed25519-sha256"),
+    ]
 
 
 @pytest.mark.parametrize(

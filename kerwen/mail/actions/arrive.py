@@ -112,7 +112,7 @@ class Arrive:
         onward = b""
         if elsewhere:
             onward = await self._seal(marks + kept, raw[end:], seen, results, now)
-            onward += _delivered_to(elsewhere)
+            onward += delivered_to(elsewhere)
         pieces = (marks, kept, memoryview(raw)[end:])
         done = await self._receive.run(
             Envelope(letter.sender, letter.envelope_id, letter.return_full, letter.utf8,
@@ -196,7 +196,7 @@ def _check_loop(header: bytes, found: Sequence[Field], accepted: Sequence[Accept
         raise Refused(Reason.MAIL_LOOP, "This message goes in circles")
 
 
-def _delivered_to(elsewhere: Sequence[Accepted]) -> bytes:
+def delivered_to(elsewhere: Sequence[Accepted]) -> bytes:
     """The aliases that pass it on, by which it is known should it come back."""
     return b"".join(trace.delivered_to(one.address) for one in elsewhere)
 

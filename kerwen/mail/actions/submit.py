@@ -15,7 +15,7 @@ from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
 from kerwen.mail import auth_results, dkim, submission, trace
-from kerwen.mail.actions.arrive import elsewhere
+from kerwen.mail.actions.arrive import delivered_to, elsewhere
 from kerwen.mail.actions.outcomes import Accepted, Outcomes, addressees
 from kerwen.mail.actions.prove_sender import Sender
 from kerwen.mail.actions.queue import Envelope
@@ -80,19 +80,22 @@ class Submit:
             raise Refused(Reason.MALFORMED_MESSAGE, "A message has one From field")
         await self._check_authors(sender, submission.authors(header))
         added, kept = submission.completed(header, f"{mark}@{self._host}", now)
-        body = raw[end:]
-        signed = await self._signed(added + kept, body, now)
+        leaves = any(one.found.elsewhere for one in accepted)
+        signed = await self._signed(added + kept, raw[end:], now) if leaves else b""
         marks = self._marks(peer, letter, accepted, mark, now)
         # without a Message-ID of its own the same text may be meant twice
         ours, kept = (marks + signed, kept) if not added else (marks + signed + added + kept, b"")
         pieces = (ours, kept, memoryview(raw)[end:])
-        to = addressees(accepted)
+        aliases = [
+            one for one in accepted if one.found.elsewhere and one.found.elsewhere != (one.address,)
+        ]
         told = await self._receive.run(
             Envelope(letter.sender, letter.envelope_id, letter.return_full, letter.utf8,
-                     eight_bit=bool(to) and not raw.isascii(), account_no=sender.account_no),
+                     eight_bit=leaves and not raw.isascii(), account_no=sender.account_no),
             [one.found for one in accepted],
             pieces,
-            addressees=to,
+            onward=delivered_to(aliases),
+            addressees=addressees(accepted),
             mark=mark.encode() if added else b"",
         )  # fmt: skip
         await self._outcomes.report(letter, accepted, told, pieces, trusted=True)
