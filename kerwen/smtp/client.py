@@ -30,8 +30,10 @@ from kerwen.smtp.client_protocol import (
     Envelope,
     Event,
     Ready,
+    Result,
     Security,
     SendBody,
+    Stage,
     StartTls,
     Step,
     Verdict,
@@ -100,6 +102,16 @@ class Dialer(msgspec.Struct, frozen=True):
     times: Times = Times()
     authorities: Path | None = None
     loopback: bool = False  # development: everybody is on this machine's own addresses
+    contexts: dict[bool, ssl.SSLContext] = msgspec.field(default_factory=dict)
+
+    def context(self, trust: Trust) -> ssl.SSLContext:
+        """What TLS is done with; kept, since reading all authorities takes 20 ms."""
+        named = trust is Trust.NAMED
+        if named not in self.contexts:
+            self.contexts[named] = (
+                tls.client_context(self.authorities) if named else tls.unproved_context()
+            )
+        return self.contexts[named]
 
     async def dial(self, target: Target) -> Connection | Failed:
         """Connects, shakes hands, says hello. The caller closes what it is given."""
@@ -109,7 +121,7 @@ class Dialer(msgspec.Struct, frozen=True):
         loop = asyncio.get_running_loop()
         now: dict[str, Any] = {}
         if target.tls_at_once:
-            now = {"ssl": _context(target.trust, self.authorities), "server_hostname": target.host}
+            now = {"ssl": self.context(target.trust), "server_hostname": target.host}
         try:
             async with asyncio.timeout(self.times.connect):
                 await loop.create_connection(lambda: line, target.address, target.port, **now)
@@ -160,7 +172,8 @@ class Connection:
     @property
     def alive(self) -> bool:
         """Whether a message may be sent, as far as is known."""
-        return not self._line.ended and not self._line.data and not self._events
+        ready = self._protocol.stage is Stage.READY
+        return ready and not (self._line.ended or self._line.data or self._events)
 
     async def begin(self) -> Failed | None:
         """Up to where a message may be sent."""
@@ -182,6 +195,13 @@ class Connection:
 
     async def send(self, envelope: Envelope, raw: bytes) -> Done | Broken:
         """One message, to as many recipients as the server takes at once."""
+        if self._protocol.stage is not Stage.READY:
+            why = "it spoke out of turn"  # or said goodbye, right behind its last answer
+            results = tuple(
+                Result(to, Verdict.LATER, Step.MAIL, None, "4.4.2", why)
+                for to in envelope.recipients
+            )
+            return Broken(Step.MAIL, Verdict.LATER, None, why, results)
         self.messages += 1
         self._end_s = asyncio.get_running_loop().time() + limits.SMTP_CLIENT_MESSAGE_MAX_MS / 1000
         self._events.extend(self._protocol.send(envelope))
@@ -213,6 +233,8 @@ class Connection:
 
     async def _send_body(self, raw: bytes) -> None:
         for at in range(0, len(raw), _PIECE):
+            if self._protocol.stage is not Stage.BODY:
+                return  # it has answered already: it will not have the message
             self._protocol.body(raw[at : at + _PIECE])
             self._line.write(self._protocol.take())
             try:
@@ -223,9 +245,8 @@ class Connection:
                 return
             if self._line.data or self._line.ended:
                 await self._hear()
-                if self._events:
-                    return  # it will not have the message
-        self._protocol.end_body()
+        if self._protocol.stage is Stage.BODY:
+            self._protocol.end_body()
 
     async def _until(self, wanted: type[E] | tuple[type[Event], ...], patience_s: float) -> Event:
         """The next event that is wanted, or `Broken`."""
@@ -255,7 +276,7 @@ class Connection:
         try:
             if self._line.data:
                 raise ssl.SSLError("it spoke before hands were shaken")
-            context = _context(target.trust, self._dialer.authorities)
+            context = self._dialer.context(target.trust)
             await self._line.start_tls(context, _server_name(target.host), self._times.tls)
             chain = self._line.chain()
             if target.trust is Trust.BOUND and not dane.fits(
@@ -372,19 +393,6 @@ class _Wire(asyncio.Protocol):
         """Ends the connection."""
         if self._transport is not None:
             self._transport.abort()
-
-
-_CONTEXTS: dict[tuple[bool, Path | None], ssl.SSLContext] = {}
-
-
-def _context(trust: Trust, authorities: Path | None) -> ssl.SSLContext:
-    """Kept: an HTTPS-like context reads all authorities, which takes 20 ms."""
-    named = trust is Trust.NAMED
-    found = _CONTEXTS.get((named, authorities))
-    if found is None:
-        found = tls.client_context(authorities) if named else tls.unproved_context()
-        _CONTEXTS[named, authorities] = found
-    return found
 
 
 def _server_name(host: str) -> str | None:

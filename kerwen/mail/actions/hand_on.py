@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from kerwen.base import limits
+from kerwen.mail import dns
 from kerwen.mail.actions.queue import Addressee, Leased, Result, Verdict
 from kerwen.mail.actions.tls_results import SUCCESS, TlsResults
 from kerwen.mail.actions.ways import Way, Ways
@@ -175,13 +176,17 @@ class _Work:
         """What is said to a server about those that are left."""
         mine = self.leased.envelope
         self._asked = list(self.left)
-        far = [*(to.address for to in self.left.values()), mine.sender]
+        sender = _plain(mine.sender)
+        recipients = tuple(_recipient(to) for to in self.left.values())
+        utf8 = not (sender.isascii() and all(to.address.isascii() for to in recipients))
+        if mine.utf8 and not utf8:
+            utf8 = not self.raw[: self.raw.find(b"\r\n\r\n")].isascii()
         return smtp.Envelope(
-            sender=mine.sender,
-            recipients=tuple(_recipient(to, mine.sender) for to in self.left.values()),
+            sender=sender,
+            recipients=recipients,
             size=len(self.raw),
             eight_bit=mine.eight_bit,
-            utf8=mine.utf8 or not all(map(str.isascii, far)),
+            utf8=utf8,
             ret_full=True if mine.return_full else None,
             envelope_id=mine.envelope_id,
             require_tls=mine.require_tls,
@@ -232,11 +237,19 @@ class _Work:
         return Handed(self._results + told, None if self._reached or final else away)
 
 
-def _recipient(to: Addressee, sender: str) -> smtp.Recipient:
+def _recipient(to: Addressee) -> smtp.Recipient:
     """What RFC 3461 lets pass on; nothing where it was not asked for."""
     notify: tuple[str, ...] | None = tuple(sorted(to.notify))
     if to.notify == _DEFAULT:
         notify = None
     elif "NEVER" in to.notify:
         notify = ()
-    return smtp.Recipient(to.address, notify, to.original)
+    return smtp.Recipient(_plain(to.address), notify, to.original)
+
+
+def _plain(address: str) -> str:
+    """An address whose domain alone is beyond ASCII needs no SMTPUTF8 (RFC 6531 §3.2)."""
+    local, at, domain = address.rpartition("@")
+    if address.isascii() or not at or not local.isascii():
+        return address
+    return f"{local}@{dns.plain(domain)}"

@@ -246,6 +246,9 @@ class Queue:
 
     async def _lease(self) -> tuple[Queued, list[Waiting]] | None:
         now = self._clock()
+        due = await self.next_due_ms()
+        if due is None or due > now:
+            return None
         async with self._db.write() as tx:
             busy = {
                 to
