@@ -163,9 +163,12 @@ async def test_leases_end_and_destinations_share(house: House) -> None:
     assert await queue.lease() is not None
 
 
-async def test_the_longest_waiting_comes_first_whatever_waits_elsewhere(house: House) -> None:
+@pytest.mark.parametrize("waiting", [5, 70])
+async def test_the_longest_waiting_comes_first_whatever_waits_elsewhere(
+    house: House, waiting: int
+) -> None:
     queue = house.mail.queue
-    for n in range(AT_ONCE_PER_DESTINATION + 30):
+    for n in range(AT_ONCE_PER_DESTINATION + waiting):
         await queue.enqueue(Envelope("s@kerwen.test"), [Addressee("a@far.test")], letter(n))
     house.clock.now += 1
     for name in ("b", "a", "c"):

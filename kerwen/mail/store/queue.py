@@ -19,6 +19,11 @@ _ADD_RECIPIENT = sql(
     f"insert into mail_queue_recipients ({_RECIPIENT}) values (:recipient_no, :queue_no,"
     " :destination, :due_ms, 0, 0, 0, :address, 0)"
 )
+_HEAD_ROWS = 64
+_HEAD = sql(
+    "select queue_no, destination from mail_queue_recipients where due_ms <= :now"
+    " and lease < :now order by due_ms limit :most"
+)
 # goes from destination to destination by the index: a long queue for one costs the others nothing
 _DUE = sql(
     "with recursive places(destination) as (select min(destination) from mail_queue_recipients"
@@ -121,7 +126,14 @@ async def add(tx: Tx, queued: Queued, recipients: Sequence[Waiting]) -> None:
 
 async def due(snap: Snap, now_ms: int, busy: Iterable[int]) -> tuple[int, int] | None:
     """The message and destination that have waited longest, of those that are not busy."""
-    row = await snap.one(_DUE, now=now_ms, busy=list(busy))
+    taken = set(busy)
+    head = await snap.all(_HEAD, now=now_ms, most=_HEAD_ROWS)
+    for queue_no, destination in head:
+        if destination not in taken:
+            return queue_no, destination
+    if len(head) < _HEAD_ROWS:
+        return None
+    row = await snap.one(_DUE, now=now_ms, busy=list(taken))
     first = await snap.one(_FIRST, now=now_ms, destination=row[0]) if row else None
     return (first[0], row[0]) if row and first else None
 
