@@ -12,6 +12,7 @@ from kerwen.api.client.accounts import Accounts
 from kerwen.api.oauth.endpoints import OAuthApi
 from kerwen.api.oauth.rendezvous import RendezvousApi
 from kerwen.api.pages.account import AccountPages
+from kerwen.api.pages.app_passwords import AppPasswordsPages
 from kerwen.api.pages.consent import ConsentPages
 from kerwen.api.pages.desk import Desk
 from kerwen.api.pages.devices import DevicesPages
@@ -88,6 +89,7 @@ def build_oauth(
         ),
         DevicesPages(desk, accounts.manage_devices, clients),
         FactorsPages(desk, accounts.factors, accounts.reset_factors, party),
+        AppPasswordsPages(desk, accounts.app_passwords),
         FallbackPages(desk, accounts.prove),
         PasskeyScript(),
     ]

@@ -217,12 +217,39 @@ async def test_a_reset_is_stopped_on_the_page(world: OAuthWorld) -> None:
 async def test_every_page_in_every_language(world: OAuthWorld, language: str) -> None:
     browser = await world.signed_in()
     await add_app(world, browser)
-    for name in ("second-factor", "factor-add?kind=totp", "factor-add?kind=passkey", "new-codes"):
+    for name in (
+        "second-factor",
+        "factor-add?kind=totp",
+        "factor-add?kind=passkey",
+        "new-codes",
+        "app-passwords",
+    ):
         to = f"{MY}/{name}{'&' if '?' in name else '?'}lang={language}"
         page = await browser.go(to)
         assert (page.status, page.language) == (200, language)
     page = await world.browser(language).go(f"{MY}/passkey")
     assert (page.status, page.language) == (200, language)
+
+
+async def test_app_passwords_are_made_and_ended(world: OAuthWorld) -> None:
+    browser = await world.signed_in()
+    await add_app(world, browser)
+    page = await browser.go(f"{MY}/app-passwords")
+    wrong = await browser.send(page.form("password"), name="mutt", password="wrong")
+    assert wrong.status == 403
+    made = await browser.send(page.form("password"), name="mutt", password=PASSWORD)
+    shown = re.findall(r"<code>([^<]+)</code>", made.html)[0]
+    assert (await world.sign_in("ayna", shown)).status == 200
+    page = await browser.go(f"{MY}/app-passwords")
+    assert "mutt" in page.text
+    assert shown not in page.html
+    place = next(to for to in page.links if "/app-password?" in to)
+    await world.sign_up("batyr")
+    assert (await (await world.signed_in("batyr")).go(place)).status == 404
+    page = await browser.go(place)
+    page = await browser.send(page.form("no"))
+    assert "mutt" not in page.text
+    (await world.sign_in("ayna", shown)).refused(403, "M_FORBIDDEN")
 
 
 # --- the page for clients that do not know the stage ---------------------------------------

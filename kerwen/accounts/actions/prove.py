@@ -97,6 +97,7 @@ class Prove:
         `Refused`: also WRONG_CODE, LIMIT_EXCEEDED. A wrong text that ends so costs two runs, for
         nobody as for somebody.
         """
+        # QUIRK: the specification knows no code here; clients have one field for both
         try:
             return await self.password(localpart, text)
         except Refused as refusal:

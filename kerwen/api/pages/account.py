@@ -121,6 +121,7 @@ class AccountPages:
             _row(words("link.title"), words("link.row"), f"{HOME}/link"),
             _row(words("password.title"), words("password.row"), f"{HOME}/password"),
             _row(words("factors.title"), words("factors.row"), f"{HOME}/second-factor"),
+            _row(words("apps.title"), words("apps.row"), f"{HOME}/app-passwords"),
             _row(words("new_keys.title"), words("new_keys.row"), f"{HOME}/new-keys"),
             _row(words("close.title"), words("close.row"), f"{HOME}/close"),
         ]
