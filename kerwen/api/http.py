@@ -6,7 +6,6 @@ It parses, calls one action and formats; it decides nothing.
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -128,6 +127,11 @@ class Request:
         self.caller_: Caller | None = None
         self.shown: Shown | None = None
         self._query: dict[str, str] | None = None
+
+    def forget(self) -> None:
+        """Drops what was read of it: it need not lie there while the answer waits."""
+        self.body = b""
+        self._query = None
 
     @property
     def caller(self) -> Caller:
@@ -398,6 +402,10 @@ def _decoded(part: str) -> str:
         raise Refused(Reason.INVALID_PARAM, "The path is not UTF-8") from None
 
 
+_PREFLIGHT = Reply(b"", 204, CORS_HEADERS)
+_BUG = b'{"errcode":"M_UNKNOWN","error":"Internal server error"}'
+
+
 class App:
     """The ASGI application: every request passes here once."""
 
@@ -419,43 +427,37 @@ class App:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        try:
-            status, body, headers = await self._answer(request)
+        try:  # no call of its own: thousands wait here, and each frame is memory
+            answer = _PREFLIGHT if request.method == "OPTIONS" else await self._handle(request)
         except Gone:
             return
+        except Exception as error:
+            answer = self._failure(request, error)
+        status = 200
+        headers: list[tuple[bytes, bytes]] = JSON_HEADERS
+        body: bytes | AsyncIterator[bytes] = b""
+        if type(answer) is Reply:
+            status, body, headers = answer.status, answer.body, answer.headers
+        else:
+            body = answer if type(answer) is bytes else msgspec.json.encode(answer)
         await _send(send, status, body, headers, request.method == "HEAD")
 
-    async def _answer(
-        self, request: Request
-    ) -> tuple[int, bytes | AsyncIterator[bytes], list[tuple[bytes, bytes]]]:
-        if request.method == "OPTIONS":
-            return 204, b"", CORS_HEADERS
-        try:
-            answer = await self._handle(request)
-        except Refused as error:
+    def _failure(self, request: Request, error: Exception) -> Reply:
+        """What is said where a handler failed; called while the error is handled."""
+        if isinstance(error, Refused):
             if request.shown is not None:
-                page = request.shown(request, error)
-                return page.status, page.body, page.headers
+                return request.shown(request, error)
             status, body = replies.refusal(error)
-            return status, body, _with_wait((error.extra or {}).get("retry_after_ms"))
-        except Unavailable as error:
+            return Reply(body, status, _with_wait((error.extra or {}).get("retry_after_ms")))
+        if isinstance(error, Unavailable):
             if error.reason in (Unready.DISK_FULL, Unready.DISK_FAULT):
                 log.error("disk", extra={"why": error.private})
             if request.shown is not None:
-                page = request.shown(request, error)
-                return page.status, page.body, page.headers
+                return request.shown(request, error)
             status, body = replies.unavailability(error)
-            return status, body, _with_wait(error.retry_after_ms)
-        except (Gone, asyncio.CancelledError):
-            raise
-        except Exception:
-            log.exception("bug", extra={"route": _route_name(self.router, request)})
-            return 500, b'{"errcode":"M_UNKNOWN","error":"Internal server error"}', JSON_HEADERS
-        if type(answer) is bytes:
-            return 200, answer, JSON_HEADERS
-        if type(answer) is Reply:
-            return answer.status, answer.body, answer.headers
-        return 200, msgspec.json.encode(answer), JSON_HEADERS
+            return Reply(body, status, _with_wait(error.retry_after_ms))
+        log.exception("bug", extra={"route": _route_name(self.router, request)})
+        return Reply(_BUG, 500)
 
     async def _handle(self, request: Request) -> Any:
         raw_path = request.scope.get("raw_path") or request.scope["path"].encode()

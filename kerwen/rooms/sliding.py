@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache, reduce
+from sys import intern
 from typing import Annotated, Final, Protocol
 
 import msgspec
@@ -43,6 +44,7 @@ BUMP_TYPES: Final = (
 )
 
 _KEPT: Final = 512  # of each: what clients ask for, in one piece
+_BODY_KEPT_MAX: Final = 8 * 1024  # a longer request is read anew each time
 
 StateKey = tuple[str, str]
 Index = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -104,10 +106,11 @@ class Filters(msgspec.Struct, gc=False):
 class Seen(Protocol):
     """What filters look at."""
 
-    room_id: str
     membership: str
     direct: bool
 
+    @property
+    def room_id(self) -> str: ...
     @property
     def encrypted(self) -> bool: ...
     @property
@@ -338,37 +341,44 @@ class _Extension(msgspec.Struct):
     rooms: Texts | None = None
 
 
-class _Extensions(msgspec.Struct):
-    to_device: ToDevice | None = None
-    e2ee: _Extension | None = None
-    account_data: _Extension | None = None
-    receipts: _Extension | None = None
-    typing: _Extension | None = None
+_ABSENT: Final = msgspec.Raw(b"null")
 
-    def extras(self, name: str, of_list: bool) -> int:
-        """The extras of a list's rooms, or of one room that is subscribed to."""
-        found = 0
-        for bit, extension in (
-            (ACCOUNT_DATA, self.account_data),
-            (RECEIPTS, self.receipts),
-            (TYPING, self.typing),
-        ):
-            if extension is not None and extension.enabled:
-                wanted = extension.lists if of_list else extension.rooms
-                if wanted is None or ANY in wanted or name in wanted:
-                    found |= bit
-        return found
+
+class _Extensions(msgspec.Struct):
+    """`to_device` is another one in each request; the others stand there as they came."""
+
+    to_device: ToDevice | None = None
+    e2ee: msgspec.Raw = _ABSENT
+    account_data: msgspec.Raw = _ABSENT
+    receipts: msgspec.Raw = _ABSENT
+    typing: msgspec.Raw = _ABSENT
 
 
 class _Body(msgspec.Struct):
+    """A request by its sections; those that are the same in each request are not read yet."""
+
     conn_id: Text | None = None
     txn_id: Text | None = None
-    lists: dict[Text, _List] | None = None
-    room_subscriptions: dict[Text, _Room] | None = None
+    lists: msgspec.Raw = _ABSENT
+    room_subscriptions: msgspec.Raw = _ABSENT
     extensions: _Extensions | None = None
 
 
+class _Rules(msgspec.Struct, frozen=True):
+    """What a client asks for again and again."""
+
+    lists: list[Rule]
+    subscriptions: list[tuple[str, Config]]
+    e2ee: bool
+    account_data: bool
+    receipts: bool
+    typing: bool
+
+
 _decode = msgspec.json.Decoder(_Body).decode
+_lists_of = msgspec.json.Decoder(dict[Text, _List] | None).decode
+_rooms_of = msgspec.json.Decoder(dict[Text, _Room] | None).decode
+_extension_of = msgspec.json.Decoder(_Extension | None).decode
 _NO_EXTENSIONS: Final = _Extensions()
 
 
@@ -378,44 +388,88 @@ def parse(raw: bytes) -> Wish:
         if not raw.isascii():
             raw.decode()  # what is skipped is checked too
         body = _decode(raw or b"{}")
+        extensions = body.extensions or _NO_EXTENSIONS
+        sections = (
+            body.lists,
+            body.room_subscriptions,
+            extensions.e2ee,
+            extensions.account_data,
+            extensions.receipts,
+            extensions.typing,
+        )
+        read = _rules if len(raw) <= _BODY_KEPT_MAX else _read_rules
+        rules = read(*[bytes(section) for section in sections])
     except msgspec.ValidationError as error:
         raise Refused(Reason.INVALID_PARAM, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(Reason.NOT_JSON, "The body is not JSON") from None
-    _check(body)
-    extensions = body.extensions or _NO_EXTENSIONS
-    wish = Wish(
-        body.conn_id or "",
-        body.txn_id,
-        [
-            Rule(name, one.ranges, one.filters, one.config(extensions.extras(name, True)))
-            for name, one in (body.lists or {}).items()
-        ],
-        [
-            (room_id, one.config(extensions.extras(room_id, False)))
-            for room_id, one in (body.room_subscriptions or {}).items()
-        ],
-    )
+    if "\0" in (body.conn_id or ""):
+        raise Refused(Reason.INVALID_PARAM, "An id holds a NUL")
+    wish = Wish(intern(body.conn_id or ""), body.txn_id, rules.lists, rules.subscriptions)
     if extensions.to_device is not None and extensions.to_device.enabled:
         wish.to_device = extensions.to_device
-    wish.e2ee = _enabled(extensions.e2ee)
-    wish.account_data = _enabled(extensions.account_data)
-    wish.receipts = _enabled(extensions.receipts)
-    wish.typing = _enabled(extensions.typing)
+    wish.e2ee = rules.e2ee
+    wish.account_data = rules.account_data
+    wish.receipts = rules.receipts
+    wish.typing = rules.typing
     return wish
+
+
+def _read_rules(
+    lists: bytes,
+    subscriptions: bytes,
+    e2ee: bytes,
+    account_data: bytes,
+    receipts: bytes,
+    typing: bytes,
+) -> _Rules:
+    by_name, by_id = _lists_of(lists) or {}, _rooms_of(subscriptions) or {}
+    _check(by_name, by_id)
+    of_rooms = [
+        (ACCOUNT_DATA, _extension_of(account_data)),
+        (RECEIPTS, _extension_of(receipts)),
+        (TYPING, _extension_of(typing)),
+    ]
+    return _Rules(
+        [
+            Rule(name, one.ranges, one.filters, one.config(_extras(of_rooms, name, True)))
+            for name, one in by_name.items()
+        ],
+        [
+            (room_id, one.config(_extras(of_rooms, room_id, False)))
+            for room_id, one in by_id.items()
+        ],
+        _enabled(_extension_of(e2ee)),
+        *[_enabled(extension) for _, extension in of_rooms],
+    )
+
+
+# a client asks for the same again and again, and so do all clients of a kind
+_rules = lru_cache(_KEPT // 2)(_read_rules)
+
+
+def _extras(found: Sequence[tuple[int, _Extension | None]], name: str, of_list: bool) -> int:
+    """The extras of a list's rooms, or of one room that is subscribed to."""
+    extras = 0
+    for bit, extension in found:
+        if extension is not None and extension.enabled:
+            wanted = extension.lists if of_list else extension.rooms
+            if wanted is None or ANY in wanted or name in wanted:
+                extras |= bit
+    return extras
 
 
 def _enabled(extension: _Extension | None) -> bool:
     return extension is not None and bool(extension.enabled)
 
 
-def _check(body: _Body) -> None:
-    if len(body.lists or ()) > limits.SLIDING_LISTS_MAX:
+def _check(lists: dict[str, _List], subscriptions: dict[str, _Room]) -> None:
+    if len(lists) > limits.SLIDING_LISTS_MAX:
         raise Refused(Reason.INVALID_PARAM, "Too many lists")
-    if len(body.room_subscriptions or ()) > limits.SLIDING_LISTS_MAX:
+    if len(subscriptions) > limits.SLIDING_LISTS_MAX:
         raise Refused(Reason.INVALID_PARAM, "Too many room subscriptions")
-    for one in (body.lists or {}).values():
+    for one in lists.values():
         if any(first > last for first, last in one.ranges or ()):
             raise Refused(Reason.INVALID_PARAM, "A range ends before it begins")
-    if any("\0" in text for text in (body.conn_id or "", *(body.room_subscriptions or ()))):
+    if any("\0" in text for text in subscriptions):
         raise Refused(Reason.INVALID_PARAM, "An id holds a NUL")

@@ -8,6 +8,7 @@ which nothing changed touches no database, and one that was woken reads only wha
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -36,8 +37,6 @@ class Watch:
         "places",
         "receipts",
         "rooms",
-        "soft",
-        "soft_rooms",
         "waiters",
     )
 
@@ -48,7 +47,7 @@ class Watch:
         self.account_data = 0
         self.device_lists = 0
         self.memberships = 0
-        self.rooms: set[int] = set()
+        self.rooms = array("q")  # in no order; eight bytes each, for there are many watches
         self.changed: dict[int, int] = {}  # room → position of its newest event, in order
         self.receipts: dict[int, int] = {}  # the same for receipts
         self.devices: dict[int, int] = {}  # device → position of its newest to-device message
@@ -57,8 +56,6 @@ class Watch:
         self.ignored: frozenset[str] = frozenset()
         # room → what the reader keeps of the account's place in it; gone when that changes
         self.places: dict[int, Any] = {}
-        self.soft = 0
-        self.soft_rooms: dict[int, int] = {}  # room → count of its newest typing change
         self.waiters: list[asyncio.Future[None]] = []
         self.parked = 0
         self.expires_ms = 0
@@ -94,7 +91,8 @@ class WakeIndex:
 
     def __init__(self, on_device_list: Callable[[int, int], None] | None = None) -> None:
         self._watches: dict[int, Watch] = {}
-        self._by_room: dict[int, set[Watch]] = {}
+        # dicts, not sets: half the memory
+        self._by_room: dict[int, dict[Watch, None]] = {}
         self._by_device: dict[int, Watch] = {}
         self._on_device_list = on_device_list
 
@@ -116,12 +114,12 @@ class WakeIndex:
 
     def set_rooms(self, watch: Watch, rooms: Iterable[int]) -> None:
         """The rooms an account is in, as read from the database."""
-        now = set(rooms)
-        for room_no in watch.rooms - now:
+        now, before = set(rooms), set(watch.rooms)
+        for room_no in before - now:
             self._leave(watch, room_no)
-        for room_no in now - watch.rooms:
-            self._by_room.setdefault(room_no, set()).add(watch)
-        watch.rooms = now
+        for room_no in now - before:
+            self._by_room.setdefault(room_no, {})[watch] = None
+        watch.rooms = array("q", now)
 
     def add_device(self, watch: Watch, device_no: int) -> None:
         """A device of the account polls."""
@@ -132,7 +130,7 @@ class WakeIndex:
     def _leave(self, watch: Watch, room_no: int) -> None:
         watchers = self._by_room.get(room_no)
         if watchers is not None:
-            watchers.discard(watch)
+            watchers.pop(watch, None)
             if not watchers:
                 del self._by_room[room_no]
 
@@ -196,8 +194,9 @@ class WakeIndex:
         if watch is not None:
             # a join or a leave alike: the sync that wakes reads the rooms anew
             watch.memberships = watch.last = pos
-            watch.rooms.add(room_no)
-            self._by_room.setdefault(room_no, set()).add(watch)
+            if room_no not in watch.rooms:
+                watch.rooms.append(room_no)
+            self._by_room.setdefault(room_no, {})[watch] = None
             watch.wake()
         for other in self._by_room.get(room_no, ()):
             other.device_lists = pos  # who shares a room may have changed
@@ -216,15 +215,13 @@ class WakeIndex:
         """Somebody's devices changed: those who share a room with them are woken."""
         woken: set[Watch] = {w for a in accounts if (w := self._watches.get(a)) is not None}
         for room_no in rooms:
-            woken |= self._by_room.get(room_no, set())
+            woken.update(self._by_room.get(room_no, ()))
         for watch in woken:
             watch.device_lists = max(watch.device_lists, pos)
             watch.last = max(watch.last, pos)
             watch.wake()
 
-    def soft(self, room_no: int, count: int) -> None:
+    def soft(self, room_no: int) -> None:
         """Somebody began or ceased to type."""
         for watch in self._by_room.get(room_no, ()):
-            watch.soft = count
-            watch.soft_rooms[room_no] = count
             watch.wake()

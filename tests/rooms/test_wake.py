@@ -189,7 +189,7 @@ async def test_a_message_before_the_rooms_are_read(both: House) -> None:
 def while_it_reads(house: House, who: Person, deed: Callable[[], Any]) -> None:
     """Runs a deed once, when the sync has looked and found nothing, before it waits."""
     sync = house.messenger.sync
-    look = sync._look
+    look = sync.look
     todo = [deed]
 
     async def looked(asked: Any, *rest: Any) -> Any:
@@ -198,7 +198,7 @@ def while_it_reads(house: House, who: Person, deed: Callable[[], Any]) -> None:
             await todo.pop()()
         return found
 
-    sync._look = looked  # type: ignore[method-assign]
+    sync.look = looked  # type: ignore[method-assign]
 
 
 def before_next_read(house: House, deed: Callable[[], Any]) -> None:

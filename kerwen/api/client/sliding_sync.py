@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from kerwen.api.http import Cost, Request, Route
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
@@ -28,7 +30,7 @@ class SlidingSyncApi:
             )
         ]
 
-    async def sync(self, request: Request) -> bytes:
+    def sync(self, request: Request) -> Awaitable[bytes]:
         """POST /_matrix/client/unstable/org.matrix.simplified_msc3575/sync"""
         caller = request.caller
         presence = request.query("set_presence", "online")
@@ -43,5 +45,5 @@ class SlidingSyncApi:
             parse(request.body),
             hash(request.body),
         )
-        request.body = b""  # it need not lie there while the answer waits
-        return await self._sync(asked)
+        request.forget()
+        return self._sync(asked)  # not awaited here: nothing of this need be kept meanwhile

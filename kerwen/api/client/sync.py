@@ -35,15 +35,15 @@ class SyncApi:
             after = b"state_after"
         elif request.bool_query("org.matrix.msc4222.use_state_after"):
             after = b"org.matrix.msc4222.state_after"
-        return await self._sync(
-            Asked(
-                caller.account_no,
-                caller.user_id,
-                caller.device_no,
-                query.get("since") or None,
-                await self._filters.of(caller.account_no, query.get("filter")),
-                request.int_query("timeout", 0, 0, limits.SYNC_TIMEOUT_MAX_MS),
-                request.bool_query("full_state"),
-                after,
-            )
+        asked = Asked(
+            caller.account_no,
+            caller.user_id,
+            caller.device_no,
+            query.get("since") or None,
+            await self._filters.of(caller.account_no, query.get("filter")),
+            request.int_query("timeout", 0, 0, limits.SYNC_TIMEOUT_MAX_MS),
+            request.bool_query("full_state"),
+            after,
         )
+        request.forget()
+        return await self._sync(asked)

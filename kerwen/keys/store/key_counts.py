@@ -12,6 +12,7 @@ from kerwen.keys.store.one_time_keys import one_time_key_counts, unused_fallback
 from kerwen.storage.database import Change, Database, Kind
 
 _KEPT_MAX: Final = 20_000
+_ALIKE_MAX: Final = 1_000
 
 
 class KeyCounts:
@@ -20,6 +21,7 @@ class KeyCounts:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._alike: dict[bytes, bytes] = {}  # most devices are told the same
         self._told = 0  # how often keys changed: a read that a change overtook is not kept
 
     async def of(self, device_no: int) -> bytes:
@@ -40,6 +42,9 @@ class KeyCounts:
             orjson.dumps(unused),
         )
         if told == self._told:
+            made = self._alike.setdefault(made, made)
+            if len(self._alike) > _ALIKE_MAX:
+                self._alike.clear()
             self._kept[device_no] = made
             if len(self._kept) > _KEPT_MAX:
                 self._kept.popitem(last=False)

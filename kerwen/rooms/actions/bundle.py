@@ -34,6 +34,9 @@ class Viewer(msgspec.Struct, frozen=True, gc=False):
     room_id: str | None = None
 
 
+_NOBODY: frozenset[str] = frozenset()
+
+
 class _Ignored(msgspec.Struct):
     ignored_users: dict[str, msgspec.Raw] = {}
 
@@ -42,11 +45,11 @@ async def ignored_users(snap: Snap, user_no: int) -> frozenset[str]:
     """Whom an account does not want to hear (CS #ignoring-users)."""
     stored = await account_data.get_global(snap, user_no, "m.ignored_user_list")
     if stored is None:
-        return frozenset()
+        return _NOBODY
     try:
-        return frozenset(msgspec.json.decode(stored, type=_Ignored).ignored_users)
+        return frozenset(msgspec.json.decode(stored, type=_Ignored).ignored_users) or _NOBODY
     except msgspec.ValidationError:
-        return frozenset()
+        return _NOBODY
 
 
 async def render_bundled(

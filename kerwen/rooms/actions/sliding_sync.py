@@ -8,7 +8,6 @@ watch of the account, the newest events in memory, and the renderings of them.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import orjson
@@ -20,6 +19,7 @@ from kerwen.base.feed_token import FeedToken
 from kerwen.base.limits import SYNC_TIMEOUT_MAX_MS
 from kerwen.keys.store.key_counts import KeyCounts
 from kerwen.rooms.actions import sliding_sync_extensions as extensions
+from kerwen.rooms.actions.long_poll import LongPolls
 from kerwen.rooms.actions.recent import Recent
 from kerwen.rooms.actions.sliding_sync_connections import Connection, Connections, Turn
 from kerwen.rooms.actions.sliding_sync_facts import RoomFacts
@@ -30,9 +30,7 @@ from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.sliding_state import Pos, State, read_pos
 from kerwen.storage.database import Change, Database
 from kerwen.storage.feed import Feed
-from kerwen.storage.wake import LINGER_MS, WakeIndex, Watch
-
-NOTHING_KNOWN = 2**63 - 1  # as a watch's base
+from kerwen.storage.wake import WakeIndex, Watch
 
 __all__ = ["Asked", "SlidingSync"]
 
@@ -60,8 +58,12 @@ class SlidingSync:
         self._shelves = Shelves(db, wake, self._facts)
         self._look = Looking(db, recent, typing, self._facts, self._shelves, clock)
         self.connections = Connections(db, clock)
-        self._stopping = False
-        self.parked = 0
+        self._polls = LongPolls(feed, wake, clock)
+
+    @property
+    def parked(self) -> int:
+        """How many requests wait."""
+        return self._polls.parked
 
     def follow(self, pos: int, changes: Sequence[Change]) -> None:
         """Told by the feed; after `Recent` and before whoever wakes."""
@@ -70,8 +72,7 @@ class SlidingSync:
 
     def stop(self) -> None:
         """Answers everybody who waits."""
-        self._stopping = True
-        self._wake.wake_all()
+        self._polls.stop()
 
     async def tidy(self) -> None:
         """Forgets what nobody uses; called by a timer."""
@@ -88,50 +89,22 @@ class SlidingSync:
         ):
             raise Refused(Reason.UNKNOWN_POSITION, "Unknown position")
         conn = self.connections.open(asked.device_no, asked.wish.conn_id)
-        base = State()
         if pos is not None:
-            base = await self.connections.state(conn, pos.generation)
+            await self.connections.check(conn, pos.generation)
             conn.sent.came_back(pos)
-        watch = self._wake.get(asked.user_no)
-        fresh = watch is None
-        if watch is None:
-            watch = self._wake.open(asked.user_no, (), self._feed.settled)
-            watch.base = NOTHING_KNOWN  # until its rooms are read, memory proves nothing
-        watch.parked += 1  # from here on nobody sweeps it away
+        watch = await self._polls.enter(
+            asked.user_no, lambda watch: self._shelves.of(watch, asked.user_id)
+        )
+        poll = _Poll(self, asked, conn, pos, watch)
         try:
-            if fresh:
-                await self._begin(watch, asked)
             self._wake.add_device(watch, asked.device_no)
             await self._acknowledge(asked, watch)
-            return await self._in_turn(asked, conn, pos, base, watch)
+            conn.begin(poll)  # a request with the same position that still waits is ended
+            await self._polls.wait(watch, poll, min(asked.timeout_ms, SYNC_TIMEOUT_MAX_MS))
+            return _nothing(asked) if poll.over else await self._close(asked, conn, pos, poll)
         finally:
-            watch.parked -= 1
-            watch.expires_ms = self._clock() + LINGER_MS
-
-    async def _begin(self, watch: Watch, asked: Asked) -> None:
-        """Reads what a new watch must know."""
-        try:
-            await self._shelves.of(watch, asked.user_id)
-        except BaseException:
-            self._wake.close(watch)
-            raise
-        watch.base = watch.last = self._feed.settled
-        watch.wake()  # another poll of the account may have parked meanwhile
-
-    async def _in_turn(
-        self, asked: Asked, conn: Connection, pos: Pos | None, base: State, watch: Watch
-    ) -> bytes:
-        """The answer; a request with the same position that still waits is ended."""
-        name = asked.pos or ""
-        before, turn = conn.turns.get(name), Turn()
-        if before is not None:
-            before.end()
-        conn.turns[name] = turn
-        try:
-            return await self._answer(asked, conn, pos, base, watch, turn)
-        finally:
-            if conn.turns.get(name) is turn:
-                del conn.turns[name]
+            conn.end(poll)
+            self._polls.leave(watch)
 
     async def _acknowledge(self, asked: Asked, watch: Watch) -> None:
         wish = asked.wish.to_device
@@ -145,42 +118,22 @@ class SlidingSync:
 
     # --- waiting ----------------------------------------------------------------------------
 
-    async def _answer(
-        self,
-        asked: Asked,
-        conn: Connection,
-        pos: Pos | None,
-        base: State,
-        watch: Watch,
-        turn: Turn,
-    ) -> bytes:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + min(asked.timeout_ms, SYNC_TIMEOUT_MAX_MS) / 1000
-        while True:
-            waiter: asyncio.Future[None] = loop.create_future()
-            watch.waiters.append(waiter)
-            turn.waiter = waiter
-            try:
-                if turn.over:  # the client asked again: this answer must not move anything
-                    return _nothing(asked)
-                upto = self._feed.settled
-                soft = self._typing.count
-                look = None
-                if not self._is_calm(asked, conn, pos, watch, soft):
-                    following = FeedToken(upto, 0, self._typing.origin, soft)
-                    look = await self._look(asked, conn, pos, base, watch, following)
-                    if pos is not None and not look.news and not look.next.changed:
-                        _note_calm(conn, pos.generation, asked, look)
-                left = deadline - loop.time()
-                ready = pos is None or (look is not None and look.news)
-                closed = self._wake.get(asked.user_no) is not watch  # nobody would wake us
-                if ready or left <= 0 or self._stopping or closed:
-                    return await self._close(asked, conn, pos, base, look, turn, upto, soft)
-                await self._park(waiter, left)
-            finally:
-                waiter.cancel()
-                if waiter in watch.waiters:
-                    watch.waiters.remove(waiter)
+    async def look(self, poll: _Poll, pos: Pos | None) -> bool:
+        """Fills a poll; whether to answer it now."""
+        asked, conn, watch = poll.asked, poll.conn, poll.watch
+        following = FeedToken(self._feed.settled, 0, self._typing.origin, self._typing.count)
+        poll.found, poll.following = None, following
+        if self._is_calm(asked, conn, pos, watch, following.soft):
+            return False
+        base = State()
+        if pos is not None:
+            base = await self.connections.state(conn, pos.generation)
+        found = await self._look(asked, conn, pos, base, watch, following)
+        if pos is not None and not found.news and not found.next.changed:
+            _note_calm(conn, pos.generation, asked, found)
+            return False
+        poll.found = found
+        return pos is None or found.news
 
     def _is_calm(
         self, asked: Asked, conn: Connection, pos: Pos | None, watch: Watch, soft: int
@@ -194,36 +147,16 @@ class SlidingSync:
             and (pos.token.soft_origin, pos.token.soft) == (self._typing.origin, soft)
         )
 
-    async def _park(self, waiter: asyncio.Future[None], seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(seconds, _ring, waiter)
-        self.parked += 1
-        try:
-            await waiter
-        finally:
-            self.parked -= 1
-            timer.cancel()
-
-    async def _close(
-        self,
-        asked: Asked,
-        conn: Connection,
-        pos: Pos | None,
-        base: State,
-        look: Look | None,
-        turn: Turn,
-        upto: int,
-        soft: int,
-    ) -> bytes:
+    async def _close(self, asked: Asked, conn: Connection, pos: Pos | None, poll: _Poll) -> bytes:
         generation = pos.generation if pos is not None else 0
-        following = FeedToken(upto, 0, self._typing.origin, soft)
+        following, look = poll.following, poll.found
         rooms, more, lists = list[bytes](), list[bytes](), conn.lists
         if look is not None:
             following, lists, more = look.following, look.lists, look.extensions
             for room_id, body in look.rooms:
                 rooms += (orjson.dumps(room_id), b":", body, b",")
             if look.next.changed or pos is None:
-                kept = await self.connections.keep(conn, generation, base, look.next.made(), turn)
+                kept = await self.connections.keep(conn, generation, look.next.made(), poll)
                 if kept is None:
                     return _nothing(asked)
                 generation = kept
@@ -247,6 +180,28 @@ class SlidingSync:
         return [*rest, b'"e2ee":{%b}' % b",".join([*lists, counts])]
 
 
+class _Poll(Turn):
+    """A request that looks until something is news. `found`: the last look, if it is to be told;
+    `following`: where the client stands after that."""
+
+    __slots__ = ("_pos", "_sync", "asked", "conn", "following", "found")
+
+    def __init__(
+        self, sync: SlidingSync, asked: Asked, conn: Connection, pos: Pos | None, watch: Watch
+    ) -> None:
+        super().__init__(asked.pos or "", watch)
+        self._sync = sync
+        self._pos = pos
+        self.asked = asked
+        self.conn = conn
+        self.found: Look | None = None
+        self.following = FeedToken(0)
+
+    async def look(self) -> bool:
+        # where the client asked again, this answer must not move anything
+        return self.over or await self._sync.look(self, self._pos)
+
+
 def _nothing(asked: Asked) -> bytes:
     """An answer that leaves the client where it is."""
     pos = (asked.pos or "").encode()
@@ -256,8 +211,3 @@ def _nothing(asked: Asked) -> bytes:
 def _note_calm(conn: Connection, generation: int, asked: Asked, look: Look) -> None:
     conn.calm = (generation, asked.key)
     conn.lists, conn.sizes, conn.shelf = look.lists, look.sizes, look.shelf
-
-
-def _ring(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -7,7 +7,6 @@ database before the client learns of it, so that any worker, and the next start,
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 
 from kerwen.base.clock import Clock
@@ -22,6 +21,7 @@ from kerwen.base.limits import (
 from kerwen.rooms.sliding_state import SentMembers, State, decode_state, encode_state
 from kerwen.rooms.store import sliding
 from kerwen.storage.database import Database
+from kerwen.storage.wake import Watch
 
 _DAY_MS = 24 * 3_600_000
 _CONNECTION_BYTES = 1_000
@@ -31,17 +31,17 @@ _SWEEP_MS = 3_600_000
 class Turn:
     """A request that is being answered. `over`: the client asked the same again meanwhile."""
 
-    __slots__ = ("over", "waiter")
+    __slots__ = ("name", "over", "watch")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, watch: Watch) -> None:
+        self.name = name  # the position that the client named
         self.over = False
-        self.waiter: asyncio.Future[None] | None = None
+        self.watch = watch
 
     def end(self) -> None:
         """Its answer is nobody's any more."""
         self.over = True
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+        self.watch.wake()
 
 
 class Connection:
@@ -50,7 +50,8 @@ class Connection:
     `calm`: the generation and the request (by hash) with which nothing was left to tell but
     news; `lists`, `sizes`: that answer's section, and the sizes in it; `shelf`: the number of
     the shelf it was made of.
-    `more`: to-device messages remained.
+    `more`: to-device messages remained; `states`: those of it that are kept, by generation, as
+    bytes: a client that waits needs none.
     """
 
     __slots__ = (
@@ -72,7 +73,7 @@ class Connection:
         self.device_no = device_no
         self.conn_id = conn_id
         self.sent = SentMembers()
-        self.states: dict[int, State] = {}
+        self.states: tuple[tuple[int, bytes], ...] = ()
         self.size = _CONNECTION_BYTES
         self.seen_ms = 0
         self.calm: tuple[int, int] | None = None
@@ -80,7 +81,18 @@ class Connection:
         self.sizes: tuple[int, ...] = ()
         self.shelf = 0
         self.more = False
-        self.turns: dict[str, Turn] = {}
+        self.turns: tuple[Turn, ...] = ()
+
+    def begin(self, turn: Turn) -> None:
+        """A request comes; another one with its position is over."""
+        for other in self.turns:
+            if other.name == turn.name:
+                other.end()
+        self.turns = (*(other for other in self.turns if not other.over), turn)
+
+    def end(self, turn: Turn) -> None:
+        """A request is answered, or its client gone."""
+        self.turns = tuple(other for other in self.turns if other is not turn)
 
 
 class Connections:
@@ -119,28 +131,33 @@ class Connections:
             del self._kept[key]
             self._bytes -= conn.size
 
-    async def state(self, conn: Connection, generation: int) -> State:
-        """A state that was given to this connection; `Refused(UNKNOWN_POSITION)` for others."""
-        found = conn.states.get(generation)
-        if found is None:
-            async with self._db.read() as snap:
-                kept = await sliding.state_body(snap, generation, conn.device_no, conn.conn_id)
-            if kept is None:
-                raise Refused(Reason.UNKNOWN_POSITION, "Unknown position")
-            body, conn.seen_ms = kept
-            found = decode_state(body)
-            self._hold(conn, {generation: found}, len(body))
+    async def check(self, conn: Connection, generation: int) -> None:
+        """`Refused(UNKNOWN_POSITION)` unless a state was given to this very connection."""
+        await self._body(conn, generation)
         now_ms = self._clock()
         if now_ms - conn.seen_ms > _DAY_MS:
             conn.seen_ms = now_ms
             async with self._db.write() as tx:
                 await sliding.seen(tx, generation, now_ms)
-        return found
 
-    async def keep(
-        self, conn: Connection, base: int, old: State, new: State, turn: Turn
-    ) -> int | None:
-        """Keeps a new state that came of `old` (`base` 0: of nothing); its generation.
+    async def state(self, conn: Connection, generation: int) -> State:
+        """A state that was given to this connection; refuses as `check` does."""
+        return decode_state(await self._body(conn, generation))
+
+    async def _body(self, conn: Connection, generation: int) -> bytes:
+        for number, body in conn.states:
+            if number == generation:
+                return body
+        async with self._db.read() as snap:
+            kept = await sliding.state_body(snap, generation, conn.device_no, conn.conn_id)
+        if kept is None:
+            raise Refused(Reason.UNKNOWN_POSITION, "Unknown position")
+        body, conn.seen_ms = kept
+        self._hold(conn, ((generation, body),))
+        return body
+
+    async def keep(self, conn: Connection, base: int, new: State, turn: Turn) -> int | None:
+        """Keeps a new state that came of `base` (0: of nothing); its generation.
 
         None if the turn is over: then nothing is kept.
         """
@@ -162,16 +179,16 @@ class Connections:
                 conn.seen_ms,
                 SLIDING_CONNECTIONS_MAX,
             )
-        states = {base: old, generation: new} if base else {generation: new}
-        self._hold(conn, states, len(body) * len(states))
+        before = [state for state in conn.states if state[0] == base]
+        self._hold(conn, (*before, (generation, body)))
         return generation
 
-    def _hold(self, conn: Connection, states: dict[int, State], size: int) -> None:
+    def _hold(self, conn: Connection, states: tuple[tuple[int, bytes], ...]) -> None:
         conn.states = states
         if self._kept.get((conn.device_no, conn.conn_id)) is conn:
             self._bytes -= conn.size
-            # as objects they take more than as bytes
-            conn.size = _CONNECTION_BYTES + size * 8 + len(conn.sent) * 8
+            size = sum(len(body) for _, body in states)
+            conn.size = _CONNECTION_BYTES + size + len(conn.sent) * 8
             self._bytes += conn.size
             self._trim(conn)
 

@@ -8,7 +8,7 @@ and by whom it is called. The feed tells when any of it is no longer so.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -20,6 +20,7 @@ from kerwen.rooms.actions.sliding_sync_block import Block, State
 from kerwen.rooms.sliding import BUMP_TYPES, MEMBER
 from kerwen.rooms.store import relations, sliding, state
 from kerwen.rooms.store.events import REJECTED, SOFT_FAILED, Stored
+from kerwen.rooms.store.receipts import Standing
 from kerwen.rooms.store.state import StateKey
 from kerwen.rooms.visibility import SHARED, WORLD_READABLE, visibility_named
 from kerwen.storage.database import Change, Kind, Snap
@@ -52,20 +53,23 @@ class Facts:
         "encrypted",
         "group",
         "heroes",
+        "inviter",
         "known",
         "members",
         "name",
         "odd",
         "open",
         "related",
+        "room_id",
         "room_no",
         "room_type",
         "state",
         "version",
     )
 
-    def __init__(self, room_no: int, born: int = 0) -> None:
+    def __init__(self, room_no: int, room_id: str, born: int = 0) -> None:
         self.room_no = room_no
+        self.room_id = room_id
         self.activity = 0
         self.bump = 0
         self.group = 0
@@ -80,6 +84,7 @@ class Facts:
         self.heroes: list[Hero] | None = None
         self.bytes = 0
         self.known = False
+        self.inviter: str | None = None  # of an invitation, whose facts are one reader's
         self.encrypted = False
         self.room_type: str | None = None
         self.name: str | None = None
@@ -171,15 +176,15 @@ class RoomFacts:
 
     # --- asking -----------------------------------------------------------------------------
 
-    async def rooms(self, snap: Snap, room_nos: Iterable[int]) -> dict[int, Facts]:
-        """The facts of rooms. They stay true as long as somebody holds them."""
+    async def rooms(self, snap: Snap, wanted: Mapping[int, str]) -> dict[int, Facts]:
+        """The facts of rooms (number → id). They stay true as long as somebody holds them."""
         found: dict[int, Facts] = {}
         fresh: dict[int, Facts] = {}
-        for room_no in room_nos:
+        for room_no, room_id in wanted.items():
             facts = self._all.get(room_no)
             if facts is None:
                 # known before it is read, so that no change between is lost
-                facts = self._all[room_no] = Facts(room_no, self._settled)
+                facts = self._all[room_no] = Facts(room_no, room_id, self._settled)
             if not facts.bump:
                 fresh[room_no] = facts
             found[room_no] = facts
@@ -388,10 +393,10 @@ class RoomFacts:
         facts.state = facts.block = facts.members = facts.heroes = None
 
 
-def stripped_facts(room_no: int, pos: int, stripped: bytes | None) -> Facts:
+def stripped_facts(place: Standing, stripped: bytes | None) -> Facts:
     """What somebody who is asked in knows of a room; it is nobody else's."""
-    facts = Facts(room_no)
-    facts.activity = facts.bump = pos
+    facts = Facts(place.room_no, place.room_id)
+    facts.activity = facts.bump = place.pos
     facts.known = True
     for event in orjson.loads(stripped) if stripped else ():
         content = event.get("content")

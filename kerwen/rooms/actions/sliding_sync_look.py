@@ -266,7 +266,7 @@ class Looking:
             span = self._span(this, room_no, False)
             body = await self._rooms.gone(snap, this.me, place, config, False, span)
             this.told.append((place.room_id, body))
-            if room_no in this.shelf.rooms:
+            if this.shelf.get(room_no) is not None:
                 this.next.sent(room_no, config, this.base.is_direct(room_no))
             else:
                 this.next.gone(room_no)
@@ -276,7 +276,7 @@ class Looking:
         told = {*this.matched, *this.gone}
         for room_no in this.changed:
             if room_no in this.base.rooms and room_no not in told:
-                entry = this.shelf.rooms.get(room_no)
+                entry = this.shelf.get(room_no)
                 if entry is not None and entry.facts.activity > this.since:
                     this.next.left_out(room_no, this.since)
 
@@ -321,8 +321,9 @@ class Looking:
             return None
         places: dict[int, Place] = dict(this.gone)
         for room_no in this.changed:
-            if room_no in shelf.rooms:
-                places.setdefault(room_no, shelf.rooms[room_no])
+            entry = shelf.get(room_no)
+            if entry is not None:
+                places.setdefault(room_no, entry)
         for entry in shelf.order if this.moved else ():
             if entry.joined_pos > since:
                 places.setdefault(entry.room_no, entry)
@@ -344,11 +345,15 @@ class Looking:
         }
         ids = {}
         for room_no in (*anew, *others):
-            entry = this.shelf.rooms.get(room_no)
+            entry = self._entry(this, room_no)
             if entry is not None and entry.membership == "join":
                 ids[room_no] = entry.room_id
         others &= ids.keys()
         return Known(anew, others, ids)
+
+    def _entry(self, this: Round, room_no: int) -> Entry | None:
+        matched = this.matched.get(room_no)
+        return matched[0] if matched is not None else this.shelf.get(room_no)
 
     def _extras(self, this: Round, room_no: int) -> int:
         matched = this.matched.get(room_no)
@@ -360,7 +365,7 @@ class Looking:
     def _had(self, this: Round, room_no: int) -> int:
         """The extras that a room had before; one that is told anew had none."""
         config = this.base.config(room_no)
-        entry = this.shelf.rooms.get(room_no)
+        entry = self._entry(this, room_no)
         since = this.base.behind.get(room_no, this.since)
         if config is None or entry is None or entry.joined_pos > since:
             return 0

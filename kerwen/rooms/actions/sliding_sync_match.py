@@ -108,8 +108,8 @@ def _looks_at_state(rule: Rule) -> bool:
 
 
 def _entries(this: Round, numbers: Iterable[int]) -> list[Entry]:
-    rooms = this.shelf.rooms
-    return [rooms[room_no] for room_no in numbers if room_no in rooms]
+    found = [this.shelf.get(room_no) for room_no in numbers]
+    return [entry for entry in found if entry is not None]
 
 
 def _add(this: Round, entries: Iterable[Entry], config: Config) -> None:

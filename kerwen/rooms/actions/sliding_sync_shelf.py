@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from sys import intern
 
+import msgspec
 import orjson
 
 from kerwen.accounts import account_data_store as account_data
@@ -26,39 +27,34 @@ from kerwen.rooms.store.receipts import Standing
 from kerwen.storage.database import Change, Database, Kind, Snap
 from kerwen.storage.wake import WakeIndex, Watch
 
+_FEW = 64  # rooms that are looked through one by one
 _NO_TAGS: frozenset[str] = frozenset()
 _NONE: dict[int, frozenset[str]] = {}
 _by_activity = attrgetter("facts.activity")
 _numbers = itertools.count(1)
 
 
-class Entry:
-    """A room of an account. `read_pos`: where its own receipts changed last, as far as seen."""
+class Entry(msgspec.Struct, gc=False):
+    """A room of an account. `read_pos`: where its own receipts changed last, as far as seen.
 
-    __slots__ = (
-        "direct",
-        "facts",
-        "inviter",
-        "joined_pos",
-        "listed",
-        "membership",
-        "pos",
-        "read_pos",
-        "room_id",
-        "room_no",
-    )
+    There are as many as people have rooms, so it is small, and what all share is in `facts`.
+    """
 
-    def __init__(self, place: Standing, facts: Facts, inviter: str | None = None) -> None:
-        self.room_no = place.room_no
-        self.room_id = intern(place.room_id)
-        self.membership = intern(place.membership)
-        self.pos = place.pos
-        self.joined_pos = place.pos if place.pos == place.joined_pos else place.joined_pos
-        self.facts = facts
-        self.inviter = inviter
-        self.direct = False
-        self.listed = True
-        self.read_pos = 0
+    facts: Facts
+    membership: str
+    pos: int
+    joined_pos: int
+    direct: bool = False
+    listed: bool = True
+    read_pos: int = 0
+
+    @property
+    def room_no(self) -> int:
+        return self.facts.room_no
+
+    @property
+    def room_id(self) -> str:
+        return self.facts.room_id
 
     @property
     def encrypted(self) -> bool:
@@ -73,6 +69,12 @@ class Entry:
         return self.facts.name
 
 
+def entry_of(place: Standing, facts: Facts) -> Entry:
+    """A room where somebody stands so."""
+    joined_pos = place.pos if place.pos == place.joined_pos else place.joined_pos  # one object
+    return Entry(facts, intern(place.membership), place.pos, joined_pos)
+
+
 class Shelf:
     """The rooms of one account, the most recently active first.
 
@@ -81,11 +83,12 @@ class Shelf:
 
     __slots__ = (
         "_by_id",
+        "_by_no",
+        "_unlisted",
         "direct_pos",
         "number",
         "order",
         "pos",
-        "rooms",
         "tags",
         "tags_pos",
         "watch",
@@ -98,27 +101,43 @@ class Shelf:
         self.direct_pos = -1  # likewise `direct`; tags
         self.tags_pos = -1
         self.tags = _NONE
-        self.rooms = {entry.room_no: entry for entry in entries}
-        self.order: list[Entry] = []
+        self.order = list(entries)
+        self._unlisted: tuple[Entry, ...] = ()
         self._by_id: dict[str, Entry] | None = None
+        self._by_no: dict[int, Entry] | None = None
 
     def set_direct(self, direct: AbstractSet[str], ignored: AbstractSet[str], closed: bool) -> None:
         """Which rooms are direct chats; whose invitations are not listed (`closed`: nobody's)."""
-        for entry in self.rooms.values():
+        entries = [*self.order, *self._unlisted]
+        for entry in entries:
             entry.direct = entry.room_id in direct
-            entry.listed = entry.inviter not in ignored
+            entry.listed = entry.facts.inviter not in ignored
             if closed and entry.membership == "invite":
                 entry.listed = False
-        self.order = [entry for entry in self.rooms.values() if entry.listed]
-        self._by_id = None
+        self.order = [entry for entry in entries if entry.listed]
+        self._unlisted = tuple(entry for entry in entries if not entry.listed)
+        self._by_id = self._by_no = None
         self.number = next(_numbers)
 
     def sort(self) -> None:
         """Brings the order up to date."""
         self.order.sort(key=_by_activity, reverse=True)
 
+    def get(self, room_no: int) -> Entry | None:
+        """A room by its number, listed or not. Few are looked for, where one has few."""
+        if self._by_no is None:
+            if len(self.order) <= _FEW:
+                for entry in (*self.order, *self._unlisted):
+                    if entry.facts.room_no == room_no:
+                        return entry
+                return None
+            self._by_no = {entry.room_no: entry for entry in (*self.order, *self._unlisted)}
+        return self._by_no.get(room_no)
+
     def by_id(self, room_id: str) -> Entry | None:
         """A listed room by its id."""
+        if len(self.order) <= _FEW:
+            return next((e for e in self.order if e.facts.room_id == room_id), None)
         if self._by_id is None:
             self._by_id = {entry.room_id: entry for entry in self.order}
         return self._by_id.get(room_id)
@@ -142,7 +161,7 @@ class Shelves:
         for kind, room_no, account_no in changes:
             if kind == Kind.RECEIPT:
                 shelf = self._shelves.get(account_no)
-                entry = shelf.rooms.get(room_no) if shelf is not None else None
+                entry = shelf.get(room_no) if shelf is not None else None
                 if entry is not None:
                     entry.read_pos = pos
 
@@ -175,11 +194,11 @@ class Shelves:
         old = self._shelves.get(watch.account_no)
         if old is not None and old.watch is watch:
             for entry in entries:
-                known = old.rooms.get(entry.room_no)
+                known = old.get(entry.room_no)
                 if known is not None:
                     entry.read_pos = known.read_pos
         if self._wake.get(watch.account_no) is watch:
-            joined = [place.room_no for place in places if place.membership == "join"]
+            joined = [entry.room_no for entry in entries if entry.membership == "join"]
             self._wake.set_rooms(watch, joined)
             self._shelves[watch.account_no] = shelf
         return shelf, places
@@ -187,21 +206,22 @@ class Shelves:
     async def _entries(
         self, snap: Snap, watch: Watch, user_id: str, places: Sequence[Standing]
     ) -> list[Entry]:
-        joined = [place.room_no for place in places if place.membership == "join"]
+        joined = {p.room_no: p.room_id for p in places if p.membership == "join"}
         facts = await self._facts.rooms(snap, joined)
-        entries = [Entry(p, facts[p.room_no]) for p in places if p.membership == "join"]
+        entries = [entry_of(p, facts[p.room_no]) for p in places if p.membership == "join"]
         if len(joined) < len(places):
             shown = await sliding.stripped(snap, watch.account_no)
             for place in places:
                 body = shown.get(place.room_no)
                 if place.membership != "join" and body is not None:
-                    told = stripped_facts(place.room_no, place.pos, body)
-                    who = inviter(body, user_id) if place.membership == "invite" else None
-                    entries.append(Entry(place, told, who))
+                    told = stripped_facts(place, body)
+                    if place.membership == "invite":
+                        told.inviter = inviter(body, user_id)
+                    entries.append(entry_of(place, told))
         for place in await sliding.put_out(snap, watch.account_no, user_id):
             sight = await visible_events(snap, place.room_no, user_id)
             if sight.membership_at(place.seq - 1) == "join":  # else it is nothing to them
-                entries.append(Entry(place, gone_facts(place)))
+                entries.append(entry_of(place, gone_facts(place)))
         return entries
 
     async def _read_direct(self, shelf: Shelf) -> None:
@@ -229,7 +249,7 @@ class Shelves:
         sight = await visible_events(snap, place.room_no, user_id)
         if sight.membership_at(place.seq - 1) != "join":
             return None
-        return Entry(place, gone_facts(place))
+        return entry_of(place, gone_facts(place))
 
     # --- filters ----------------------------------------------------------------------------
 
@@ -302,7 +322,7 @@ def inviter(stripped: bytes, user_id: str) -> str | None:
 
 def gone_facts(place: Standing) -> Facts:
     """Of a room that somebody was put out of: when that was."""
-    facts = Facts(place.room_no)
+    facts = Facts(place.room_no, place.room_id)
     facts.activity = facts.bump = place.pos
     facts.known = True
     return facts

@@ -27,6 +27,7 @@ from kerwen.keys.store import (
 from kerwen.keys.store.key_counts import KeyCounts
 from kerwen.rooms.actions.bundle import ignored_users as ignored_users
 from kerwen.rooms.actions.device_lists import device_lists
+from kerwen.rooms.actions.long_poll import LongPolls
 from kerwen.rooms.actions.membership import blocks_invites
 from kerwen.rooms.actions.places import place_in
 from kerwen.rooms.actions.sync_rooms import Asker, RoomSync, Window
@@ -39,7 +40,7 @@ from kerwen.storage.feed import Feed
 from kerwen.storage.lazy import LazySnap
 from kerwen.storage.wake import LINGER_MS, WakeIndex, Watch
 
-_NOTHING_KNOWN = 2**63 - 1  # as a watch's base
+NOWHERE = FeedToken(0)
 _ROOMS_A_TURN = 16  # rooms of a long answer that are made before others get their turn
 
 
@@ -76,38 +77,32 @@ class Sync:
         self._typing = typing
         self._key_counts = key_counts
         self._clock = clock
-        self._stopping = False
-        self.parked = 0
+        self._polls = LongPolls(feed, wake, clock)
+
+    @property
+    def parked(self) -> int:
+        """How many requests wait."""
+        return self._polls.parked
 
     def stop(self) -> None:
         """Answers everybody who waits."""
-        self._stopping = True
-        self._wake.wake_all()
+        self._polls.stop()
 
     async def __call__(self, asked: Asked) -> bytes:
         """The answer's JSON (CS #get-sync)."""
         token = await self._token(asked.since) if asked.since else None
         if token is not None and not asked.timeout_ms and self._is_up_to_date(asked, token):
             return await self._close(asked, None, token._replace(pos=self._feed.settled))
-        deadline = asyncio.get_running_loop().time() + (
-            min(asked.timeout_ms, SYNC_TIMEOUT_MAX_MS) / 1000
-        )
-        watch = self._wake.get(asked.user_no)
-        fresh = watch is None
-        if watch is None:
-            watch = self._wake.open(asked.user_no, (), self._feed.settled)
-            watch.base = _NOTHING_KNOWN  # until its rooms are read, memory proves nothing
-        watch.parked += 1  # from here on nobody sweeps it away
+        watch = await self._polls.enter(asked.user_no, self._read_rooms)
         try:
-            if fresh:
-                await self._begin(watch)
             self._wake.add_device(watch, asked.device_no)
             if token is not None:
                 await self._acknowledge(asked, token, watch)
-            return await self._answer(asked, token, watch, deadline)
+            poll = _Poll(self, asked, token, watch)
+            await self._polls.wait(watch, poll, min(asked.timeout_ms, SYNC_TIMEOUT_MAX_MS))
+            return await self._close(asked, poll.body, poll.following)
         finally:
-            watch.parked -= 1
-            watch.expires_ms = self._clock() + LINGER_MS
+            self._polls.leave(watch)
 
     def _is_up_to_date(self, asked: Asked, token: FeedToken) -> bool:
         """Whether memory alone proves that there is no news and nothing to acknowledge: then one
@@ -141,16 +136,6 @@ class Sync:
             pass
         raise Refused(Reason.INVALID_PARAM, "since is no token of this server")
 
-    async def _begin(self, watch: Watch) -> None:
-        """Reads what a new watch must know."""
-        try:
-            await self._read_rooms(watch)
-        except BaseException:
-            self._wake.close(watch)
-            raise
-        watch.base = watch.last = self._feed.settled
-        watch.wake()  # another poll of the account may have parked meanwhile
-
     async def _read_rooms(self, watch: Watch) -> None:
         """The rooms of the account, and whom it ignores; again if they changed meanwhile."""
         while True:
@@ -173,43 +158,12 @@ class Sync:
                     await delete_to_device(tx, asked.device_no, token.to_device)
             watch.pending[asked.device_no] = None
 
-    async def _answer(
-        self, asked: Asked, token: FeedToken | None, watch: Watch, deadline: float
-    ) -> bytes:
-        loop = asyncio.get_running_loop()
-        while True:
-            waiter: asyncio.Future[None] = loop.create_future()
-            watch.waiters.append(waiter)
-            try:
-                upto = self._feed.settled
-                body, following = await self._look(asked, token, watch, upto)
-                left = deadline - loop.time()
-                now = body is not None or token is None or asked.full_state
-                closed = self._wake.get(asked.user_no) is not watch  # nobody would wake us
-                if now or left <= 0 or self._stopping or closed:
-                    return await self._close(asked, body, following)
-                await self._park(waiter, left)
-            finally:
-                waiter.cancel()
-                if waiter in watch.waiters:
-                    watch.waiters.remove(waiter)
-
-    async def _park(self, waiter: asyncio.Future[None], seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(seconds, _ring, waiter)
-        self.parked += 1
-        try:
-            await waiter
-        finally:
-            self.parked -= 1
-            timer.cancel()
-
-    async def _look(
-        self, asked: Asked, token: FeedToken | None, watch: Watch, upto: int
+    async def look(
+        self, asked: Asked, token: FeedToken | None, watch: Watch
     ) -> tuple[list[bytes] | None, FeedToken]:
         """The answer's parts (None: nothing is news) and the token that goes with them."""
         soft = self._typing.count
-        following = FeedToken(upto, 0, self._typing.origin, soft)
+        following = FeedToken(self._feed.settled, 0, self._typing.origin, soft)
         if token is None:
             return await self._first(asked, watch, following)
         if self._quiet(asked, token, watch):
@@ -425,6 +379,25 @@ class Sync:
         )
 
 
+class _Poll:
+    """A request that looks until something is news. `body`: what the last look found."""
+
+    __slots__ = ("_asked", "_sync", "_token", "_watch", "body", "following")
+
+    def __init__(self, sync: Sync, asked: Asked, token: FeedToken | None, watch: Watch) -> None:
+        self._sync = sync
+        self._asked = asked
+        self._token = token
+        self._watch = watch
+        self.body: list[bytes] | None = None
+        self.following = NOWHERE
+
+    async def look(self) -> bool:
+        asked, token = self._asked, self._token
+        self.body, self.following = await self._sync.look(asked, token, self._watch)
+        return self.body is not None or token is None or asked.full_state
+
+
 class _Blocks:
     """The rooms of an answer by section."""
 
@@ -457,8 +430,3 @@ def _inviter(stripped: bytes, user_id: str) -> str | None:
 
 def _data_event(data_type: str, content: bytes) -> bytes:
     return b'{"type":%b,"content":%b}' % (orjson.dumps(data_type), content)
-
-
-def _ring(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection
 from time import monotonic
 
 from kerwen.storage.wake import WakeIndex
@@ -51,7 +50,7 @@ class Typing:
         self._changed[room_no] = self.count
         if len(self._changed) > _ROOMS_MAX:
             self._changed.pop(next(iter(self._changed)))
-        self._wake.soft(room_no, self.count)
+        self._wake.soft(room_no)
         for listener in self.listeners:
             listener(room_no)
 
@@ -68,10 +67,10 @@ class Typing:
         """Who types in a room."""
         return list(self._rooms.get(room_no, ()))
 
-    def changed_since(self, origin: int, count: int, rooms: AbstractSet[int]) -> list[int]:
+    def changed_since(self, origin: int, count: int, rooms: Collection[int]) -> list[int]:
         """Rooms among `rooms` whose typing changed; for another boot, all that ever did here."""
         if origin != self.origin:
-            return list(rooms & self._changed.keys())
+            return [room_no for room_no in rooms if room_no in self._changed]
         found = []
         for room_no, at in reversed(self._changed.items()):
             if at <= count:
