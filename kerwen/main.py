@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import uvloop
 
-from kerwen import maildoors
 from kerwen.api import replies, routes
 from kerwen.api.account_deeds import AccountDeeds
 from kerwen.api.admin_deeds import AdminDeeds
@@ -28,14 +27,10 @@ from kerwen.api.client.accounts import Accounts
 from kerwen.api.health import Health
 from kerwen.api.http import App, Cost
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
-from kerwen.api.mail_deeds import MailDeeds
-from kerwen.api.queue_deeds import QueueDeeds
 from kerwen.base.clock import now_ms
 from kerwen.base.config import CHAT_KINDS, BadConfig, Config, Listen, recorded_domain
 from kerwen.base.memory import reuse_buffers
 from kerwen.base.metrics import Metrics, Number, Value
-from kerwen.mail.client.rspamd import Rspamd
-from kerwen.mailhouse import build_mail
 from kerwen.media.actions.quota import Quota
 from kerwen.media.rules import MediaRules
 from kerwen.messenger import build_messenger
@@ -106,7 +101,7 @@ async def build(config: Config) -> House:
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
     areas: Sequence[routes.Area] = [health, *messenger.areas]
     app = App(
-        routes.gather(areas),
+        routes.gather(areas, messenger.later),
         messenger.accounts.authenticate,
         limiter,
         messenger.masks,
@@ -140,7 +135,13 @@ async def build(config: Config) -> House:
 def _add_mail(
     house: House, blobs: Blobs, accounts: Accounts, limiter: TokenBuckets, outgoing: Outgoing
 ) -> None:
-    """Builds the mail half, and opens its doors."""
+    """Builds the mail half, and opens its doors. Imported here: chats alone need none of it."""
+    from kerwen import maildoors
+    from kerwen.api.mail_deeds import MailDeeds
+    from kerwen.api.queue_deeds import QueueDeeds
+    from kerwen.mail.client.rspamd import Rspamd
+    from kerwen.mailhouse import build_mail
+
     config, db, feed = house.config, house.database, house.feed
     mail = build_mail(config, db, feed, blobs, Vaults(secrets.token_bytes, now_ms))
     sign_in = maildoors.build_sign_in(config, db, feed, mail, accounts)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kerwen.accounts import account_data_store, openid_store, profile_store
 from kerwen.accounts.actions.account_data import AccountData
@@ -59,8 +60,7 @@ from kerwen.api.client.to_device import ToDeviceApi
 from kerwen.api.client.ui_auth import challenge_reply
 from kerwen.api.client.user_directory import UserDirectoryApi
 from kerwen.api.client.wellknown import WellKnown
-from kerwen.api.http import Caller, Masks, Reply, Request
-from kerwen.api.oauth.new_keys import prove_new_keys
+from kerwen.api.http import Caller, Later, Masks, Reply, Request
 from kerwen.api.push import PushApi
 from kerwen.api.routes import Area
 from kerwen.app_services import store as app_services_store
@@ -86,15 +86,11 @@ from kerwen.keys.store import (
     on_device_renamed,
 )
 from kerwen.keys.store.key_counts import KeyCounts
-from kerwen.mail.actions.mailboxes import ensure as ensure_mailboxes
-from kerwen.mail.actions.tidy import Tidy
-from kerwen.mail.store.forget import forget_account as forget_mail
 from kerwen.media.actions.clean import Clean
 from kerwen.media.cleaner import run_cleaner
 from kerwen.media.thumbnailer import Thumbnailer
 from kerwen.net.certificates import names_of
 from kerwen.net.outgoing import Outgoing
-from kerwen.oauth.parts import build_oauth
 from kerwen.push import store as push_store
 from kerwen.push.parts import Push, build_push
 from kerwen.rooms.actions.append import Append
@@ -137,7 +133,23 @@ from kerwen.storage.key_files import signing_key
 from kerwen.storage.wake import WakeIndex
 from kerwen.vault.store import Vaults
 
+if TYPE_CHECKING:
+    from kerwen.oauth.parts import OAuth
+
 _SWEEP_S = 30.0
+OAUTH_PATHS: Final = (
+    b"/_kerwen/oauth",
+    b"/_kerwen/my",
+    b"/_kerwen/passkey.js",
+    b"/_matrix/client/v3/auth/",
+    b"/_matrix/client/r0/auth/",
+    b"/.well-known/oauth-authorization-server",
+    b"/_matrix/client/v1/auth_metadata",
+    b"/_matrix/client/unstable/org.matrix.msc2965/auth_metadata",
+    b"/_matrix/client/unstable/org.matrix.msc4108/",
+    b"/_matrix/client/unstable/io.element.msc4388/",
+)
+ADMIN_PATHS: Final = (b"/_kerwen/admin",)
 UNSTABLE = {
     "org.matrix.msc3814": True,  # dehydrated devices
     "org.matrix.msc4108": True,  # rendezvous for a log-in by QR code
@@ -154,6 +166,7 @@ class Messenger:
     accounts: Accounts
     reports: Reports
     areas: list[Area]
+    later: list[Later]
     wake: WakeIndex
     sync: Sync
     sliding_sync: SlidingSync
@@ -268,7 +281,9 @@ def build_messenger(
         auth = body.get("auth")
         auth = auth if isinstance(auth, dict) else None
         if request.caller.oauth:
-            return await prove_new_keys(oauth.renew_keys, base_url, request, auth or {})
+            from kerwen.api.oauth.new_keys import prove_new_keys
+
+            return await prove_new_keys(oauth().renew_keys, base_url, request, auth or {})
         proof = await accounts.prove.owner("device_signing", request.caller.account_no, auth)
         if isinstance(proof, Challenge):
             return challenge_reply(proof)
@@ -305,11 +320,23 @@ def build_messenger(
         return entry.account.account_no if entry and not entry.account.locked else None
 
     profiles = Profiles(db, domain, profile_changed, make_user=app_services.bridges.make_user)
-    oauth = build_oauth(db, domain, base_url, accounts, profiles, vaults, clock)
+
+    @functools.cache
+    def oauth() -> OAuth:
+        from kerwen.oauth.parts import build_oauth  # pages and all: who needs them waits for them
+
+        return build_oauth(db, domain, base_url, accounts, profiles, vaults, clock)
+
     thumbnailer = Thumbnailer()
     media = MediaApi(db, blobs, feed, domain, thumbnailer, clock=clock)
-    clean = Clean(db, blobs, clock, [Tidy(db, clock).named])
     export = Export(db, blobs, clock)
+
+    async def named_by_mail(keys: Sequence[str]) -> set[str]:
+        from kerwen.mail.actions.tidy import Tidy
+
+        return await Tidy(db, clock).named(keys)
+
+    clean = Clean(db, blobs, clock, [named_by_mail])
     admin = build_admin(
         config,
         db,
@@ -365,10 +392,12 @@ def build_messenger(
         HierarchyApi(Hierarchy(db, names, summary)),
         PushApi(push.topics, check_app_password),
         AppServicesApi(services, app_services.lookup, app_services.client, db, names, clock),
-        admin.table,
         ExportApi(export, accounts.prove),
         AbsentApi(),
-        *oauth.areas,
+    ]
+    later = [
+        Later(OAUTH_PATHS, lambda: [r for area in oauth().areas for r in area.routes()]),
+        Later(ADMIN_PATHS, lambda: admin.make_table().routes()),
     ]
 
     async def close() -> None:
@@ -383,13 +412,15 @@ def build_messenger(
             wake.sweep(clock())
             await sliding_sync.tidy()
             await accounts.tidy()
-            await oauth.tidy()
+            if oauth.cache_info().currsize:  # somebody uses it
+                await oauth().tidy()
             await media.downloads.use.write()
 
     return Messenger(
         accounts,
         reports,
         areas,
+        later,
         wake,
         sync,
         sliding_sync,
@@ -435,6 +466,8 @@ def _argon2(config: Config) -> Argon2:
 
 async def _mailboxes(tx: Tx, account_no: int, user_id: str) -> None:
     """Whoever has mail has its mailboxes from the start."""
+    from kerwen.mail.actions.mailboxes import ensure as ensure_mailboxes
+
     await ensure_mailboxes(tx, account_no, now_ms() // 1000)
 
 
@@ -445,6 +478,8 @@ async def _drop_pushers(tx: Tx, account_no: int, device_no: int) -> None:
 
 async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
     """What all subjects keep of somebody who leaves for good."""
+    from kerwen.mail.store.forget import forget_account as forget_mail
+
     await forget_account(tx, account_no)
     await forget_mail(tx, account_no)
     await account_data_store.drop_account(tx, account_no)

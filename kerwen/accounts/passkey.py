@@ -17,9 +17,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from kerwen.base.errors import Reason, Refused
 
 log = logging.getLogger("kerwen.passkey")
@@ -196,6 +193,10 @@ def vault_key(prf: str | None) -> bytes | None:
         raise _wrong(error) from None
     if len(secret) != PRF_BYTES:
         raise _wrong("the PRF's output has another length")
+    # imported where it is used: a server that nobody logs in to needs none of it
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     return HKDF(SHA256(), PRF_BYTES, None, _SLOT).derive(secret)  # RFC 5869
 
 

@@ -10,8 +10,6 @@ import unicodedata
 from dataclasses import dataclass
 
 from argon2.low_level import Type, hash_secret_raw
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
@@ -103,6 +101,10 @@ def stretch(password: str, salt: bytes, cost: Argon2) -> PasswordKeys:
 
 
 def _expand(root: bytes, purpose: bytes) -> bytes:
+    # imported where it is used: a server that nobody logs in to needs none of it
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
     return HKDFExpand(SHA256(), KEY_BYTES, purpose).derive(root)  # RFC 5869 §2.3
 
 

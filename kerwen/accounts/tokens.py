@@ -11,9 +11,6 @@ import enum
 import hashlib
 import re
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 SECRET_BYTES = 32
 _SLOT = b"kerwen/1 token: vault slot"
 _APP_PASSWORD = re.compile(r"[a-z2-7]{52}", re.ASCII)
@@ -43,6 +40,10 @@ def token_hash(token: str) -> bytes:
 
 def slot_key(token: str) -> bytes:
     """The 32-byte key of the vault's slot of a token or app password (RFC 5869)."""
+    # imported where it is used: a server that nobody logs in to needs none of it
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     return HKDF(SHA256(), 32, None, _SLOT).derive(token.encode(errors="replace"))
 
 

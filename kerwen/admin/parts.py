@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kerwen.admin.actions.audit import Audit
 from kerwen.admin.actions.limits import Limits
 from kerwen.admin.actions.look import Look
 from kerwen.admin.actions.notices import Notices
 from kerwen.admin.store import overview
-from kerwen.api.admin.accounts import AccountsApi
-from kerwen.api.admin.api import AdminTable
-from kerwen.api.admin.media import MediaAdminApi
-from kerwen.api.admin.rooms import RoomsApi
-from kerwen.api.admin.server import ServerApi
-from kerwen.api.admin.table import ConfirmApi, Confirmations
 from kerwen.api.client.accounts import Accounts
 from kerwen.base.clock import Clock
 from kerwen.base.config import Config
@@ -34,6 +30,9 @@ from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
 
+if TYPE_CHECKING:
+    from kerwen.api.admin.api import AdminTable
+
 _DAY_MS = 86_400_000
 _GB = 10**9
 
@@ -51,7 +50,7 @@ class Admin:
     reports: Reports
     deletion: Deletion
     quota: Quota
-    table: AdminTable
+    make_table: Callable[[], AdminTable]
 
 
 def build_admin(
@@ -99,16 +98,28 @@ def build_admin(
         append.names,
     )
     quota = Quota(db, MediaRules())
-    confirmations = Confirmations(accounts.prove, clock)
-    table = AdminTable(
-        [
-            ConfirmApi(confirmations),
-            AccountsApi(domain, accounts, look, quota, limits),
-            RoomsApi(look, purge),
-            MediaAdminApi(accounts.moderate, quota, deletion),
-            ServerApi(look, reports, notices, audit),
-        ],
-        confirmations,
-    )
+
+    @functools.cache
+    def make_table() -> AdminTable:
+        """The HTTP API, which is imported when an administrator first asks."""
+        from kerwen.api.admin.accounts import AccountsApi
+        from kerwen.api.admin.api import AdminTable
+        from kerwen.api.admin.media import MediaAdminApi
+        from kerwen.api.admin.rooms import RoomsApi
+        from kerwen.api.admin.server import ServerApi
+        from kerwen.api.admin.table import ConfirmApi, Confirmations
+
+        confirmations = Confirmations(accounts.prove, clock)
+        return AdminTable(
+            [
+                ConfirmApi(confirmations),
+                AccountsApi(domain, accounts, look, quota, limits),
+                RoomsApi(look, purge),
+                MediaAdminApi(accounts.moderate, quota, deletion),
+                ServerApi(look, reports, notices, audit),
+            ],
+            confirmations,
+        )
+
     keep = Keep(db, blobs, deletion, domain, rules, pictures, clock)
-    return Admin(audit, limits, look, notices, purge, keep, reports, deletion, quota, table)
+    return Admin(audit, limits, look, notices, purge, keep, reports, deletion, quota, make_table)

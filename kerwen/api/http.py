@@ -279,6 +279,17 @@ class Route:
     shown: Shown | None = None  # how a refusal reads here, if not as JSON
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Routes that are built when somebody first asks for a path that begins so.
+
+    What most servers are hardly ever asked costs neither time at the start nor memory.
+    """
+
+    prefixes: tuple[bytes, ...]
+    build: Callable[[], Iterable[Route]]
+
+
 class _Node:
     __slots__ = ("child", "fixed", "names", "routes")
 
@@ -291,14 +302,41 @@ class _Node:
 class Router:
     """A trie over path parts: the cost is the path's depth, not the number of routes."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self.routes = tuple(routes)
+    def __init__(self, routes: Iterable[Route], later: Iterable[Later] = ()) -> None:
+        self._routes: list[Route] = []
+        self._later = list(later)
         self._root = _Node()
         self._plain: dict[bytes, _Node] = {}  # paths without a part that has a name
-        for route in self.routes:
+        self._take(routes)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The whole table, with what is built later."""
+        while self._later:
+            self._build(self._later[-1])
+        return tuple(self._routes)
+
+    def _take(self, routes: Iterable[Route]) -> None:
+        for route in routes:
+            self._routes.append(route)
             self._add(route, route.path)
             if route.path.startswith("/_matrix/client/v3/"):
                 self._add(route, route.path.replace("/v3/", "/r0/", 1))  # older clients
+
+    def _build_for(self, raw_path: bytes) -> bool:
+        """Builds what belongs to a path; whether there was something to build."""
+        for later in self._later:
+            if raw_path.startswith(later.prefixes):
+                self._build(later)
+                return True
+        return False
+
+    def _build(self, later: Later) -> None:
+        self._later.remove(later)
+        routes = list(later.build())
+        for route in routes:
+            assert route.path.encode().startswith(later.prefixes), f"nobody finds {route.path}"
+        self._take(routes)
 
     def _add(self, route: Route, path: str) -> None:
         node = self._root
@@ -322,6 +360,8 @@ class Router:
         if node is None:
             node, values = self._walk(raw_path.decode("latin-1").split("/"))
         if node is None or not node.routes:
+            if self._build_for(raw_path):
+                return self.find(method, raw_path)
             raise Refused(Reason.UNRECOGNIZED, "There is no such endpoint")
         found = node.routes.get(method)
         if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from kerwen.api.http import Route, Router
+from kerwen.api.http import Later, Route, Router
 
 
 class Area(Protocol):
@@ -15,6 +15,6 @@ class Area(Protocol):
         """The lines of the table that it answers."""
 
 
-def gather(areas: Sequence[Area]) -> Router:
+def gather(areas: Sequence[Area], later: Sequence[Later] = ()) -> Router:
     """The router of all areas; two lines for one method and path are a bug (`AssertionError`)."""
-    return Router(route for area in areas for route in area.routes())
+    return Router((route for area in areas for route in area.routes()), later)

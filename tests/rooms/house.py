@@ -93,7 +93,7 @@ class House:
         config = Config(dev=True, cheap_passwords=True, data=str(folder), domain=DOMAIN, **settings)
         blobs = FileBlobs(folder / "blobs")
         self.messenger = build_messenger(config, db, feed, blobs, self.clock)
-        self.router = routes.gather(self.messenger.areas)
+        self.router = routes.gather(self.messenger.areas, self.messenger.later)
         self.app = App(
             self.router,
             self.messenger.accounts.authenticate,
