@@ -155,8 +155,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     mail: Annotated[
         Literal["on", "off"] | None,
         Meta(
-            description="The mail half of the house. It is being built: there is IMAP, but no SMTP"
-            " yet. Default: `off`, with `--dev` `on`."
+            description="The mail half of the house: SMTP and IMAP. Default: `off`, with `--dev`"
+            " `on`."
         ),
     ] = None
     relay: Annotated[

@@ -28,6 +28,7 @@ IDLE_S: Final = 5 * 60  # RFC 5321 §4.5.3.2.7
 MESSAGE_S: Final = 30 * 60  # one message, however slowly it drips
 LIFE_S: Final = 4 * 3600  # the whole connection
 HANDSHAKE_S: Final = 30
+LINGER_S: Final = 5
 FAILED_S: Final = 1.0  # how long a failed log-in waits for its answer
 _MESSAGE: Final = (Stage.DATA, Stage.CHUNKS)
 _BROKEN: Final = reply(451, "4.3.0", "Something went wrong here, try again later", close=True)
@@ -179,7 +180,7 @@ class SmtpConnection(asyncio.Protocol):
             return
         self._out.append(self._protocol.reply(answer))
         if answer.close:
-            self.hang_up()
+            self.hang_up(linger=answer is not replies.BYE)
 
     def _flush(self) -> None:
         if not self._out:
@@ -277,14 +278,21 @@ class SmtpConnection(asyncio.Protocol):
 
     # --- the server calls
 
-    def hang_up(self) -> None:
-        """Ends the connection when what was said is sent."""
+    def hang_up(self, *, linger: bool = False) -> None:
+        """Ends the connection when what was said is sent. `linger`: the client may be speaking;
+        what it says is read past for a moment, since a reset would cost it our last words."""
         if self._closing:
             return
         self._flush()
         self._closing = True
-        self.deadline = self._server.now + IDLE_S
-        self._transport.close()
+        self.deadline = self._server.now + (LINGER_S if linger else IDLE_S)
+        if linger and not self._lost and self._transport.can_write_eof():
+            self._transport.write_eof()
+            if self._paused:
+                self._paused = False
+                self._transport.resume_reading()
+        else:
+            self._transport.close()
 
     def check_time(self, now: float) -> None:
         """Ends the connection when it is over its time."""
