@@ -61,6 +61,14 @@ class Remote:
     open: int = 0
     most_open: int = 0
     at: tuple[str, int] = ("", 0)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until(self, true: Callable[[], bool], seconds: float = 20) -> None:
+        """Waits until something is so, looking whenever something happens here."""
+        async with asyncio.timeout(seconds):
+            while not true():
+                self.news.clear()
+                await self.news.wait()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> Remote:
         self._server = await asyncio.start_server(self._talk, host, port, limit=2**20)
@@ -84,6 +92,7 @@ class Remote:
         self.connections += 1
         self.open += 1
         self.most_open = max(self.open, self.most_open)
+        self.news.set()
         try:
             await _Talk(self, reader, writer, self.connections).run()
         except (OSError, asyncio.IncompleteReadError, ssl.SSLError, EOFError):
@@ -203,6 +212,7 @@ class _Talk:
                 Kept(self.sender, self.to, b"".join(lines), self.parameters, self.tls,
                      self.number, self.logged_in)
             )  # fmt: skip
+            self.of.news.set()
         self.hang_up("kept")
         await self.say(answer)
 

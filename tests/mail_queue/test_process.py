@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,12 +48,6 @@ def hosts(folder: Path, **places: tuple[str, int]) -> Path:
     return file
 
 
-async def until(true: Any, seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 (another process does it)
-            await asyncio.sleep(0.02)
-
-
 @asynccontextmanager
 async def stopped(folder: Path) -> AsyncIterator[MailHouse]:
     """The mail house of a server that does not run."""
@@ -85,7 +78,7 @@ async def test_from_submission_to_the_other_side(fresh_server: FreshServer, tmp_
         kerwen, "account", "add", "batyr", "--data", data, "--password-file", "-", text=PASSWORD
     )
     await asyncio.to_thread(submit, server)
-    await until(lambda: remote.kept)
+    await remote.until(lambda: bool(remote.kept))
     (kept,) = remote.kept
     assert kept.tls
     assert (kept.sender, kept.recipients) == ("batyr@kerwen.test", ["dost@far.test"])
@@ -156,10 +149,10 @@ async def test_killed_with_a_full_queue(fresh_server: FreshServer, tmp_path: Pat
             await house.queue.enqueue(Envelope("batyr@kerwen.test"), to, raw)
     for kill in range(1, KILLS + 1):
         await asyncio.to_thread(server.start)
-        await until(lambda kill=kill: len(remote.kept) >= kill * COUNT // 3)
+        await remote.until(lambda kill=kill: len(remote.kept) >= kill * COUNT // 3)
         await asyncio.to_thread(server.kill9)
     await asyncio.to_thread(server.start)
-    await until(lambda: len(remote.copies()) == 2 * COUNT)
+    await remote.until(lambda: len(remote.copies()) == 2 * COUNT)
     assert await asyncio.to_thread(server.stop) == 0
     async with stopped(server.data) as house:
         assert await house.queue.totals() == (0, 0, None)
@@ -183,7 +176,7 @@ async def test_a_server_that_stops_ends_what_is_under_way(
             Envelope("batyr@kerwen.test"), [Addressee("a@far.test")], letter(1)
         )
     await asyncio.to_thread(server.start)
-    await until(lambda: remote.open == 1)
+    await remote.until(lambda: remote.open == 1)
     assert await asyncio.to_thread(server.stop) == 0
     assert len(remote.kept) == 1
     async with stopped(server.data) as house:
@@ -211,7 +204,7 @@ async def test_what_an_operator_does(fresh_server: FreshServer, tmp_path: Path) 
         ]
     assert await do("queue", "hold", str(numbers[0])) == "recipients: 1\n", "without a server too"
     await asyncio.to_thread(server.start)
-    await until(lambda: remote.connections > 0)
+    await remote.until(lambda: remote.connections > 0)
     listed = ""
     async with asyncio.timeout(20):
         while listed.count("not today") < 2:
@@ -225,9 +218,9 @@ async def test_what_an_operator_does(fresh_server: FreshServer, tmp_path: Path) 
     await do("queue", "drop", str(numbers[1]))
     busy.greeting = "220 now"
     assert await do("queue", "retry", "--all") == "recipients: 1\n"
-    await until(lambda: len(remote.kept) == 1)
+    await remote.until(lambda: len(remote.kept) == 1)
     assert await do("queue", "retry", str(numbers[0])) == "recipients: 1\n"
-    await until(lambda: len(remote.kept) == 2)
+    await remote.until(lambda: len(remote.kept) == 2)
     assert [one.recipients for one in remote.kept] == [["a2@far.test"], ["a0@far.test"]]
     with pytest.raises(AssertionError, match="no such message"):
         await do("queue", "drop", "999")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
+from typing import Any
 
 import pytest
 
-from kerwen.mail import retry
+from kerwen.base.errors import Unavailable, Unready
+from kerwen.mail import retry, sender
 from kerwen.mail.actions.queue import Addressee, Envelope
 from kerwen.smtp.client import Connection, Failed, Target, Times
 from tests.mail_store.house import letter
@@ -38,6 +41,10 @@ def _zone(world: World) -> None:
     world.dns.add(ZONE)
 
 
+BOTH = pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
+
+
+@BOTH
 async def test_one_message_to_several_goes_once(world: World) -> None:
     remote = await world.remote()
     world.build()
@@ -73,6 +80,7 @@ async def test_where_nobody_takes_mail(world: World, domain: str, status: str, w
     assert await world.queue.totals() == (0, 0, None)
 
 
+@BOTH
 async def test_greylisting(world: World) -> None:
     remote = await world.remote()
     remote.behaviour.rcpt = lambda to, time: "451 4.7.1 come back" if time < 3 else "250 ok"
@@ -375,15 +383,15 @@ async def test_what_senders_wish_is_passed_on(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sender", "proved", "bounced"),
+    ("writer", "proved", "bounced"),
     [("", False, 0), ("x@bare.test", False, 0), ("x@bare.test", True, 1)],
 )
-async def test_bounces_to_elsewhere(world: World, sender: str, proved: bool, bounced: int) -> None:
+async def test_bounces_to_elsewhere(world: World, writer: str, proved: bool, bounced: int) -> None:
     """None for a bounce, none to a sender who may be forged."""
     remote = await world.remote()
     remote.behaviour.rcpt = lambda to, time: "550 no" if to == "a@far.test" else "250 ok"
     world.build()
-    await world.enqueue(1, "a@far.test", sender=sender, proved=proved)
+    await world.enqueue(1, "a@far.test", sender=writer, proved=proved)
     await world.until_empty()
     assert [(one.sender, one.recipients) for one in remote.kept] == [
         ("", ["x@bare.test"])
@@ -472,6 +480,68 @@ async def test_a_refusal_of_the_body(world: World) -> None:
     remote.behaviour.end = lambda time: "250 ok"
     await world.until_empty()
     assert len(remote.kept) == 1
+
+
+async def test_both_kinds_of_ip_are_tried(world: World) -> None:
+    remote = await world.remote()
+    other = await world.remote("mx.far.test", "::1")
+    world.dns.add("mx.far.test AAAA ::1")
+    world.families = (6, 4)
+    world.build()
+    await world.enqueue(1, "a@far.test")
+    await world.sender.step()
+    assert (len(other.kept), len(remote.kept)) == (1, 0)
+    other.close()
+    await world.hand_on.close()
+    await world.enqueue(2, "a@far.test")
+    await world.sender.step()
+    assert (len(other.kept), len(remote.kept)) == (1, 1)
+
+
+@BOTH
+async def test_what_became_of_it_is_written_however_long_it_takes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk after the message was sent must not send it twice."""
+    remote = await world.remote()
+    world.build()
+    monkeypatch.setattr(sender, "_DATABASE_S", 0.0)
+    settle, times = world.queue.settle, []
+
+    async def full(*args: Any) -> None:
+        times.append(1)
+        if len(times) < 4:
+            raise Unavailable(Unready.DISK_FULL)
+        await settle(*args)
+
+    monkeypatch.setattr(world.queue, "settle", full)
+    await world.enqueue(1, "a@far.test")
+    await world.sender.step()
+    assert len(times) == 4
+    assert len(remote.kept) == 1
+    assert await world.queue.totals() == (0, 0, None)
+
+
+async def test_the_worker_wakes_stops_and_begins_again(world: World) -> None:
+    """The loop itself: it hears of what comes, and gives nothing up when it is stopped."""
+    remote = await world.remote(behaviour=Behaviour(wait_s=0.01))
+    world.build()
+    worker = asyncio.create_task(world.sender.run())
+    await world.enqueue(1, "a@far.test")
+    await remote.until(lambda: bool(remote.kept))
+    for n in range(2, 8):
+        await world.enqueue(n, "a@far.test")
+    await remote.until(lambda: remote.open >= 2)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+    assert world.sender.running == 0
+    world.build()
+    worker = asyncio.create_task(world.sender.run())
+    await remote.until(lambda: len(remote.kept) == 7)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+    assert await world.queue.totals() == (0, 0, None)
+    assert sorted(remote.copies().values()) == [1] * 7
 
 
 @pytest.mark.parametrize("seed", SEEDS)

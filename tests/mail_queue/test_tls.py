@@ -83,6 +83,7 @@ async def test_what_was_said_before_hands_were_shaken_counts_for_nothing(world: 
     assert await world.queue.totals() == (0, 0, None)
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 async def test_counts_add_up_and_are_forgotten(world: World) -> None:
     await server(world)
     for n in range(3):
@@ -166,6 +167,7 @@ async def test_mta_sts(
         assert (await counted(world))["sts", "mx.far.test", result] == 1
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 async def test_a_policy_is_kept_and_outlives_its_server(
     world: World, policies: PolicyServer
 ) -> None:
@@ -186,6 +188,30 @@ async def test_a_policy_is_kept_and_outlives_its_server(
     world.clock.now += 2 * DAY
     await world.sender.step()
     assert len(remote.kept) == 4
+
+
+def everything(folder: Path) -> bytes:
+    files = [*folder.glob("kerwen.db*"), *(folder / "data").rglob("*")]
+    return b"".join(file.read_bytes() for file in files if file.is_file())
+
+
+async def test_whom_we_write_to_stands_nowhere_in_clear(
+    world: World, policies: PolicyServer, tmp_path: Path
+) -> None:
+    policies.text = policy("enforce", "mx.far.test")
+    remote, _ = await server(world)
+    await world.enqueue(1, "a@far.test")
+    remote.behaviour.tls = "none"
+    await world.enqueue(2, "qyzylgul@far.test")
+    await world.sender.step()
+    assert [listed.recipients[0][0] for listed in await world.queue.listing()] != []
+    assert len(await counted(world)) >= 1
+    await world.house.db.close()
+    whole = everything(tmp_path)
+    assert len(whole) > 100_000
+    assert b"mail_sts" in whole
+    for word in (b"far.test", b"qyzylgul", b"mx.far", b"starttls-not"):
+        assert word not in whole
 
 
 async def test_a_policy_with_a_new_id_is_fetched_again(

@@ -41,6 +41,7 @@ class World:
         self.port = 0
         self.https_port = 0
         self.times = _TIMES
+        self.families: tuple[int, ...] = (4,)
 
     async def start(self) -> World:
         async with self.house.db.write() as tx:
@@ -78,7 +79,7 @@ class World:
 
         ways = Ways(
             self.resolver, self.policies, is_us, lambda: 0.5,
-            relay=relay, families=(4,), port=self.port,
+            relay=relay, families=self.families, port=self.port,
         )  # fmt: skip
         dialer = Dialer(
             "kerwen.test", lambda address: is_reachable(address, dev=True), is_us,
