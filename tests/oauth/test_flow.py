@@ -58,6 +58,19 @@ async def test_somebody_new_signs_up_and_in(world: OAuthWorld) -> None:
     assert who.json["device_id"] == "PHONEPHONE"
 
 
+async def test_somebody_else_signs_in_on_the_way(world: OAuthWorld) -> None:
+    await world.sign_up("batyr")
+    client, browser = await world.client(), await world.signed_in()
+    page = await browser.go(client.url())
+    assert "@ayna:house.test" in page.text
+    page = await browser.send(page.forms[0])
+    page = await browser.log_in(page, "batyr", "correct horse")
+    assert "@batyr:house.test" in page.text
+    page = await browser.send(page.form("answer"), answer="allow")
+    tokens = (await client.exchange(page.answer()["code"])).json
+    assert (await world.whoami(tokens["access_token"])).json["user_id"] == "@batyr:house.test"
+
+
 async def test_the_answer_may_come_in_the_fragment(world: OAuthWorld) -> None:
     client = await world.client(
         application_type="web", redirect_uris=["https://web.app.test/cb?a=b"]

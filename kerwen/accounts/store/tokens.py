@@ -278,8 +278,8 @@ async def drop_of_devices(tx: Tx, device_nos: Iterable[int]) -> tuple[list[int],
         await tx.run(_DROP_ACCESS_OF, device_nos=nos)
     if refresh:
         await tx.run(_DROP_REFRESH_OF, device_nos=nos)
-        await tx.run(_DROP_CLIENTS_OF, device_nos=nos)
         await tx.run(_DROP_SPENT_OF, device_nos=nos)
+    await tx.run(_DROP_CLIENTS_OF, device_nos=nos)
     return access, refresh
 
 

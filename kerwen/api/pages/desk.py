@@ -107,7 +107,8 @@ class Desk:
         home = el("a", MARK, self.domain, href=f"{HOME}/account")
         out = None
         if visit.browser is not None:
-            out = self.form(visit, f"{HOME}/log-out", _quiet(words("log_out")))
+            to = f"{HOME}/log-out?{urlencode({'next': here(visit)})}"
+            out = self.form(visit, to, _quiet(words("log_out")))
         head = join(
             el("meta", charset="utf-8"),
             el("meta", name="viewport", content="width=device-width, initial-scale=1"),

@@ -261,7 +261,7 @@ class SignInPages:
         for found in (visit.browser, visit.half):
             if found is not None:
                 await self._desk.browse.sign_out(found)
-        return self._desk.go(visit, f"{HOME}/log-in?{urlencode({'next': _next(visit)})}")
+        return self._desk.go(visit, _next(visit))
 
 
 def new_password_fields(visit: Visit) -> list[Html]:
