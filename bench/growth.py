@@ -428,7 +428,7 @@ def main() -> int:
     process = "_process"
     place = Place(
         server.url,
-        Path(server._folder) / "data",
+        Path(server.folder) / "data",
         lambda: getattr(server, process).pid,
         server.start,
         server.stop,

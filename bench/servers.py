@@ -25,16 +25,14 @@ class Server:
         self.label = label
         self.url = url
         self._command = list(command)
-        self._folder = folder
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
         """Starts it; seconds until it answers `/versions`."""
         began = time.monotonic()
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=self._folder, stdout=log, stderr=log
-            )
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, cwd=self.folder, stdout=log, stderr=log)
         while time.monotonic() - began < START_S:
             if self._process.poll() is not None:
                 break
@@ -43,7 +41,7 @@ class Server:
                 return time.monotonic() - began
             except OSError:
                 time.sleep(0.005)
-        raise RuntimeError(f"{self.label} did not start: {self._folder / 'log'}")
+        raise RuntimeError(f"{self.label} did not start: {self.folder / 'log'}")
 
     def stop(self) -> None:
         """Ends it and waits."""
@@ -70,7 +68,7 @@ class Server:
 
     def remove(self) -> None:
         """Deletes its data."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def kerwen() -> Server:
@@ -81,8 +79,10 @@ def kerwen() -> Server:
     return Server("kerwen", command, "http://127.0.0.1:26080", folder)
 
 
-def synapse() -> Server | None:
-    """Synapse on SQLite, single process; None if it is not here and cannot be installed."""
+def synapse(more: str = "") -> Server | None:
+    """Synapse on SQLite, single process; None if it is not here and cannot be installed. `more`
+    is added to its configuration.
+    """
     python = os.environ.get("KERWEN_BENCH_SYNAPSE") or _installed()
     if python is None:
         return None
@@ -91,7 +91,7 @@ def synapse() -> Server | None:
         "version: 1\nroot: {level: WARNING}\ndisable_existing_loggers: false\n"
     )
     rate = "{per_second: 100000, burst_count: 100000}"
-    limits = ("message", "registration", "admin_redaction")
+    limits = ("message", "registration", "admin_redaction", "room_creation", "profile")
     (folder / "homeserver.yaml").write_text(
         "server_name: bench.test\nreport_stats: false\nenable_registration: true\n"
         "enable_registration_without_verification: true\nbcrypt_rounds: 4\n"
@@ -105,6 +105,7 @@ def synapse() -> Server | None:
         + f"rc_joins: {{local: {rate}, remote: {rate}}}\n"
         + f"rc_login: {{address: {rate}, account: {rate}, failed_attempts: {rate}}}\n"
         + f"rc_invites: {{per_room: {rate}, per_user: {rate}, per_issuer: {rate}}}\n"
+        + more
     )
     command = [python, "-m", "synapse.app.homeserver", "-c", f"{folder}/homeserver.yaml"]
     keys = [*command, "--generate-keys"]

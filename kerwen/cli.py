@@ -1,5 +1,5 @@
 """The command line: `kerwen serve`, `account`, `alias`, `dkim`, `queue`, `backup`, `restore`,
-`doctor`, `dns`, `version`.
+`import`, `doctor`, `dns`, `version`.
 
 Wrong use and a wrong configuration end with 2 and one line; what could not be done, with 1.
 """
@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_flags(restore)
     restore.set_defaults(run=_restore)
+    _add_import(commands.add_parser("import", help="take over another server's people and rooms"))
     doctor = commands.add_parser("doctor", help="look for what will hurt")
     add_flags(doctor)
     doctor.set_defaults(run=_doctor)
@@ -103,6 +104,18 @@ def parser() -> argparse.ArgumentParser:
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return top
+
+
+def _add_import(command: argparse.ArgumentParser) -> None:
+    kinds = command.add_subparsers(title="from", required=True, metavar="SERVER")
+    synapse = kinds.add_parser("synapse", help="a stopped Synapse, into an empty data folder")
+    synapse.add_argument("--database", metavar="WHERE", help="its SQLite file, or postgresql://…")
+    synapse.add_argument("--media", metavar="DIR", help="its media store")
+    synapse.add_argument("--config", metavar="FILE", help="its homeserver.yaml: key, pepper, paths")
+    synapse.add_argument("--data", metavar="DIR", help="where Kerwen will keep everything")
+    synapse.add_argument("--domain", metavar="NAME", help="the server's name, to be sure")
+    synapse.add_argument("--into", metavar="DSN", help="an empty PostgreSQL database for Kerwen")
+    synapse.set_defaults(run=_import_synapse)
 
 
 # --- flags from the configuration's keys ---------------------------------------------------
@@ -232,6 +245,27 @@ def _restore(options: argparse.Namespace) -> int:
     data = configuration.folder_of(vars(options)).absolute()
     count = backup.restore(Path(options.file), data)
     print(f"{data}: {count} files")
+    return 0
+
+
+def _import_synapse(options: argparse.Namespace) -> int:
+    from kerwen.commands.synapse.run import Wanted, run
+
+    flags = {"data": options.data} if options.data else {}
+    wanted = Wanted(
+        options.database,
+        Path(options.media) if options.media else None,
+        Path(options.config) if options.config else None,
+        configuration.folder_of(flags).absolute(),
+        options.domain,
+        options.into,
+    )
+    report = run(wanted)
+    for what, count in report.done.items():
+        print(f"{count:>12,}  {what}")
+    for what, count in report.left_out.items():
+        print(f"{count:>12,}  left out: {what}")
+    print(f"{wanted.data}: done in {report.spent_s:,.1f} s")
     return 0
 
 

@@ -21,6 +21,7 @@ from kerwen.accounts.actions.push_rules import EditPushRules
 from kerwen.accounts.actions.pushers import Pushers
 from kerwen.accounts.actions.user_directory import UserDirectory
 from kerwen.accounts.address import localpart_named
+from kerwen.accounts.old_hash import PEPPER_FILE
 from kerwen.accounts.password import CHEAP, Argon2
 from kerwen.accounts.push_rules_store import PushRules
 from kerwen.admin.actions.notices import NAME as NOTICES
@@ -129,7 +130,7 @@ from kerwen.rooms.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database, Kind, Snap, Tx
 from kerwen.storage.feed import Feed
-from kerwen.storage.key_files import signing_key
+from kerwen.storage.key_files import read_secret, signing_key
 from kerwen.storage.wake import WakeIndex
 from kerwen.vault.store import Vaults
 
@@ -225,6 +226,7 @@ def build_messenger(
                 "org.matrix.msc4140.delayed_events": DELAY_LIMITS,
             },
             well_known=_well_known(config),
+            old_pepper=read_secret(config.data_path / "keys" / PEPPER_FILE),
         ),
         AccountHooks(
             on_registered=[_mailboxes] if config.has_mail else [],

@@ -277,6 +277,18 @@ async def add_filter(tx: Tx, account_no: int, source: bytes) -> int:
     return filter_no
 
 
+async def keep_filter(tx: Tx, account_no: int, filter_no: int, source: bytes) -> None:
+    """Keeps a filter under the number that clients know already; once, if it has several."""
+    if await find_filter(tx, account_no, source) is None:
+        await tx.run(
+            _ADD_FILTER,
+            account_no=account_no,
+            filter_no=filter_no,
+            hash=hashlib.sha256(source).digest(),
+            source=source,
+        )
+
+
 # --- pushers --------------------------------------------------------------------------------
 
 

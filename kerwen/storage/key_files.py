@@ -23,13 +23,19 @@ def signing_key(folder: Path) -> SigningKey:
     return SigningKey(version, decode_base64(seed))
 
 
-def _make(path: Path) -> SigningKey:
-    seed = secrets.token_bytes(32)
-    version = "a_" + secrets.token_hex(2)
-    text = f"ed25519 {version} {encode_base64(seed)}\n"
+def read_secret(path: Path) -> str:
+    """A text that `write_secret` wrote; empty if there is none."""
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def write_secret(path: Path, text: str) -> None:
+    """A file for us alone, whole and on disk when this returns."""
     draft = path.with_suffix(".new")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -37,4 +43,10 @@ def _make(path: Path) -> SigningKey:
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)  # a key that signed something must not be lost with the folder's entry
     os.close(folder)
+
+
+def _make(path: Path) -> SigningKey:
+    seed = secrets.token_bytes(32)
+    version = "a_" + secrets.token_hex(2)
+    write_secret(path, f"ed25519 {version} {encode_base64(seed)}\n")
     return SigningKey(version, seed)

@@ -11,15 +11,17 @@ from typing import Any
 
 from kerwen.accounts import uia
 from kerwen.accounts.actions.check_factor import CheckFactor, fresh_challenge
+from kerwen.accounts.actions.renew_password import RenewPassword
 from kerwen.accounts.actions.stretch import Stretcher
 from kerwen.accounts.actions.vaults import password_slot
 from kerwen.accounts.address import localpart_named
-from kerwen.accounts.password import PasswordKeys
+from kerwen.accounts.old_hash import OLD
+from kerwen.accounts.password import PasswordKeys, StoredPassword
 from kerwen.accounts.second_factor import NEEDED, Shown, split_password
 from kerwen.accounts.store import accounts, factors, invitations
 from kerwen.accounts.store.accounts import Account
 from kerwen.accounts.uia import Deed, UiSession, UiSessions
-from kerwen.base import ids
+from kerwen.base import ids, limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
 from kerwen.storage.database import Database
@@ -71,10 +73,12 @@ class Prove:
         second: CheckFactor,
         sessions: UiSessions | None = None,
         clock: Clock = now_ms,
+        renew: RenewPassword | None = None,
     ) -> None:
         self._db = db
         self._domain = domain
         self._stretcher = stretcher
+        self._renew = renew
         self.second = second
         self._sessions = sessions if sessions is not None else UiSessions()
         self._clock = clock
@@ -124,11 +128,22 @@ class Prove:
                 if account is not None and account.active:
                     kept = await accounts.password(snap, account.account_no)
                     second = await factors.stands(snap, account.account_no)
-        keys = await self._stretcher.check(password, kept)
+        if account is not None and kept is not None and kept.cost == OLD:
+            keys = await self._renewed(account.account_no, password, kept)
+        else:
+            keys = await self._stretcher.check(password, kept)
         if account is None or keys is None:
             raise Refused(Reason.WRONG_PASSWORD, WRONG)
         check_may_enter(account)
         return FirstFactor(account, keys, second)
+
+    async def _renewed(
+        self, account_no: int, password: str, kept: StoredPassword
+    ) -> PasswordKeys | None:
+        """The first log-in after an import (docs/import.md)."""
+        if self._renew is None or len(password) > limits.PASSWORD_MAX:
+            return None
+        return await self._renew.check(account_no, password, kept)
 
     async def owner(
         self, name: str, account_no: int, auth: Mapping[str, Any] | None

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 from kerwen.accounts.password import (
     SALT_BYTES,
@@ -21,6 +24,8 @@ from kerwen.accounts.proven import Proven
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Unavailable, Unready
+
+T = TypeVar("T")
 
 
 class Stretcher:
@@ -79,14 +84,18 @@ class Stretcher:
         self._sweep = None if left is None else loop.call_later(left / 1000 + 1, self._swept)
 
     async def _run(self, password: str, salt: bytes, cost: Argon2) -> PasswordKeys:
+        return await self.slowly(partial(stretch, password, salt, cost))
+
+    async def slowly(self, deed: Callable[[], T]) -> T:
+        """Runs another slow hash in the same queue. `Unavailable(BUSY)` where that is full."""
         if self._running >= self._most:
             raise Unavailable(Unready.BUSY, 2000)
         self._running += 1
-        work = asyncio.get_running_loop().run_in_executor(self._pool, stretch, password, salt, cost)
+        work = asyncio.get_running_loop().run_in_executor(self._pool, deed)
         work.add_done_callback(self._ended)
         return await work
 
-    def _ended(self, work: asyncio.Future[PasswordKeys]) -> None:
+    def _ended(self, work: asyncio.Future[Any]) -> None:
         self._running -= 1
 
     def close(self) -> None:

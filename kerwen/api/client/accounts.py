@@ -22,6 +22,7 @@ from kerwen.accounts.actions.prove import Prove
 from kerwen.accounts.actions.refresh import Refresh
 from kerwen.accounts.actions.register import OnRegistered, Register
 from kerwen.accounts.actions.remove_devices import OnDevice, RemoveDevices
+from kerwen.accounts.actions.renew_password import RenewPassword
 from kerwen.accounts.actions.reset_factors import ResetFactors
 from kerwen.accounts.actions.reset_password import WAIT_MS, OnReset, ResetPassword
 from kerwen.accounts.actions.stretch import Stretcher
@@ -67,6 +68,8 @@ class AccountSettings:
     unstable: Mapping[str, bool] = field(default_factory=dict)
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     well_known: WellKnown = field(default_factory=WellKnown)
+    old_pepper: str = ""
+    """Of the server from which accounts were imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,10 @@ class Accounts:
         self.factors = Factors(db, domain, vaults, party, clock)
         self.reset_factors = ResetFactors(db, vaults, settings.reset_wait_ms, hooks.on_reset, clock)
         second = CheckFactor(db, vaults, party, clock)
-        self.prove = Prove(db, domain, self.stretcher, second, clock=clock)
+        renew = RenewPassword(
+            db, self.stretcher, vaults, domain, settings.old_pepper, hooks.on_registered, clock
+        )
+        self.prove = Prove(db, domain, self.stretcher, second, clock=clock, renew=renew)
         self.authenticate = Authenticate(db, feed, domain, vaults, Caller, clock)
         self.register = Register(
             db,

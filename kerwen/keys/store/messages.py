@@ -91,6 +91,11 @@ async def add_to_device(tx: Tx, by_text: Mapping[bytes, list[int]], batch: int) 
             tx.change(Kind.TO_DEVICE, device_no)
 
 
+def put_to_device(tx: Tx, device_no: int, n: int, body: bytes) -> None:
+    """Adds one message at the transaction's end; `n` orders those of one position."""
+    tx.at_end(_ADD, device_no=device_no, n=n, body=body)
+
+
 async def more_to_device(snap: Snap, device_no: int, after: int, upto: int) -> bool:
     """Whether messages wait at after < pos <= upto."""
     return await snap.one(_MORE, device_no=device_no, after=after, upto=upto) is not None

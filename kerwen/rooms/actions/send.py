@@ -156,18 +156,23 @@ class Send:
         draft.marked = bool(loud)
         stored = await room.add(draft)
         if target.redacted_by is None:
-            redacted = redact_event(whole)
-            events.redact_row(room.tx, target.event_no, redacted, stored.event_id, None)
-            if target.type in SEARCHED:
-                search.forget(room.tx, target.event_no)
-            await marks.drop_marks(room.tx, room.room_no, target.seq)
-            if target.flags & LOUD:  # nobody need read it any more
-                marks.add_mark(room.tx, room.room_no, marks.EVERYONE, target.seq, -1, 0, "")
-            await self._redact_traces(room, target, redacted)
-            room.tx.after(lambda: self._append.recent.drop(room.room_no))
-            if target.state_key is not None:
-                self._append.views.drop(room.room_no)
+            await self.blank(room, target, redact_event(whole), stored.event_id)
         return stored.event_id
+
+    async def blank(
+        self, room: RoomWriter, target: events.Stored, redacted: Event, redacted_by: str
+    ) -> None:
+        """Takes an event's words out of the database. `redacted`: what is left of it."""
+        events.redact_row(room.tx, target.event_no, redacted, redacted_by, None)
+        if target.type in SEARCHED:
+            search.forget(room.tx, target.event_no)
+        await marks.drop_marks(room.tx, room.room_no, target.seq)
+        if target.flags & LOUD:  # nobody need read it any more
+            marks.add_mark(room.tx, room.room_no, marks.EVERYONE, target.seq, -1, 0, "")
+        await self._redact_traces(room, target, redacted)
+        room.tx.after(lambda: self._append.recent.drop(room.room_no))
+        if target.state_key is not None:
+            self._append.views.drop(room.room_no)
 
     async def _redact_traces(
         self, room: RoomWriter, target: events.Stored, redacted: Event

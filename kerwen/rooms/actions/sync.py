@@ -8,6 +8,7 @@ decides what is read at all; an answer without news costs no query.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -42,6 +43,8 @@ from kerwen.storage.wake import LINGER_MS, WakeIndex, Watch
 
 NOWHERE = FeedToken(0)
 _ROOMS_A_TURN = 16  # rooms of a long answer that are made before others get their turn
+
+_BEFORE_IMPORT = re.compile(r"[sm]\d{1,20}[_~][\d_~.]{1,500}")  # as Synapse gives them
 
 
 class Asked(msgspec.Struct, gc=False):
@@ -126,14 +129,18 @@ class Sync:
             and not asked.full_state
         )
 
-    async def _token(self, text: str) -> FeedToken:
-        """The token of `since`. Says `INVALID_PARAM`: `/sync` knows no M_UNKNOWN_POS."""
+    async def _token(self, text: str) -> FeedToken | None:
+        """The token of `since`; None for one that is to begin anew. Says `INVALID_PARAM`: `/sync`
+        knows no M_UNKNOWN_POS.
+        """
         try:
             token = feed_token.decode(text)
             if token.pos <= self._feed.settled or await self._feed.until(token.pos):
                 return token
         except Refused:
             pass
+        if _BEFORE_IMPORT.fullmatch(text):
+            return None  # QUIRK: whoever was brought over from another server is told everything
         raise Refused(Reason.INVALID_PARAM, "since is no token of this server")
 
     async def _read_rooms(self, watch: Watch) -> None:
