@@ -28,21 +28,20 @@ async def import_media(ledger: Ledger, folder: Path, blobs: Blobs) -> None:
         media_id, kind, name, user_id, created, quarantined, url_cache = row
         if url_cache is not None:
             continue
-        if quarantined is not None:
-            ledger.left_out["files in quarantine"] += 1
-            continue
+        shut = quarantined is not None
         account_no = ledger.accounts.get(user_id) if user_id else None
         path = _below(folder / "local_content", media_id)
-        await _take(ledger, blobs, path, OURS, media_id, kind, name, account_no, created)
+        await _take(ledger, blobs, path, OURS, media_id, kind, name, account_no, created, shut)
     rows = read(
         ledger.source, "remote_media_cache", "media_origin", "media_id", "media_type",
         "upload_name", "filesystem_id", "created_ts", "quarantined_by",
     )  # fmt: skip
     for row in ledger.counted("files of other servers", rows):
         origin, media_id, kind, name, file_id, created, quarantined = row
-        if quarantined is None and file_id:
+        if file_id:
+            shut = quarantined is not None
             path = _below(folder / "remote_content" / origin, file_id)
-            await _take(ledger, blobs, path, origin, media_id, kind, name, None, created)
+            await _take(ledger, blobs, path, origin, media_id, kind, name, None, created, shut)
 
 
 def _below(folder: Path, name: str) -> Path:
@@ -59,6 +58,7 @@ async def _take(
     name: str | None,
     account_no: int | None,
     created_ms: int | None,
+    quarantined: bool,
 ) -> None:
     if ".." in path.parts or "/" in origin or not await asyncio.to_thread(path.is_file):
         ledger.left_out["files that are not in the media store"] += 1
@@ -78,11 +78,12 @@ async def _take(
             kind or "application/octet-stream",
             name,
             blob.size,
-            blob.sha256,
             created_ms or ledger.now_ms,
             None,
         ),
     )
+    if quarantined:
+        await store.quarantine(ledger.tx, origin, media_id, True)
     if account_no is not None:
         await store.use(ledger.tx, account_no, blob.size, 1)
 

@@ -159,8 +159,9 @@ class Rooms:
         if each.said_by is not None:
             user_id, device_id, txn_id = each.said_by
             draft.device_no = ledger.devices.get((user_id, device_id))
-            draft.txn_id = txn_id if draft.device_no is not None else None
-            draft.endpoint = event.redacts or event.type
+            if draft.device_no is not None:
+                draft.txn_id = txn_id
+                await writer.sent_before(draft.device_no, event.redacts or event.type, txn_id)
         stored = await writer.put(event, draft.sender_no, draft)
         writer.said.clear()
         if each.redacted_by is not None:
