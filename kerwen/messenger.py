@@ -166,6 +166,7 @@ class Messenger:
 
     accounts: Accounts
     reports: Reports
+    recent: Recent
     areas: list[Area]
     later: list[Later]
     wake: WakeIndex
@@ -246,7 +247,7 @@ def build_messenger(
     )
     account_data = AccountData(db)
 
-    read = Read(db, names, clock)
+    read = Read(db, names, recent.pages, clock)
     create_room = CreateRoom(append, membership)
     reports = Reports(db, names, clock)
     neighbours = _Neighbours(db)
@@ -421,6 +422,7 @@ def build_messenger(
     return Messenger(
         accounts,
         reports,
+        recent,
         areas,
         later,
         wake,

@@ -12,6 +12,7 @@ from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
 from kerwen.base.limits import MESSAGES_LIMIT_MAX
 from kerwen.rooms.actions.bundle import Viewer, ignored_users, render_bundled
+from kerwen.rooms.actions.history_pages import Asked, HistoryPages
 from kerwen.rooms.actions.passing import passes, related_only
 from kerwen.rooms.actions.render import render_all
 from kerwen.rooms.actions.visible import is_world_readable, visible_events, visible_room
@@ -54,14 +55,16 @@ class _Walk(msgspec.Struct):
     limit: int
     wanted: EventFilter
     viewer: Viewer
+    drops: int  # of the pages in memory, before the snapshot was opened
 
 
 class Read:
     """Answers questions about rooms."""
 
-    def __init__(self, db: Database, names: Names, clock: Clock) -> None:
+    def __init__(self, db: Database, names: Names, pages: HistoryPages, clock: Clock) -> None:
         self._db = db
         self._names = names
+        self._pages = pages
         self._clock = clock
 
     # --- state ------------------------------------------------------------------------------
@@ -157,6 +160,7 @@ class Read:
     ) -> Page:
         """A page of history (CS #get-messages)."""
         limit = min(max(limit, 1), MESSAGES_LIMIT_MAX)
+        drops = self._pages.drops
         async with self._db.read() as snap:
             room_no, _ = await self._room(snap, room_id, who)
             sight = await visible_events(snap, room_no, who.user_id)
@@ -168,7 +172,7 @@ class Read:
                 place = min(await self.place(snap, room_no, start), head.head + 1)
             stop = await self.place(snap, room_no, end) if end is not None else None
             viewer = await self._viewer(snap, who, sight, room_id)
-            walk = _Walk(room_no, place, stop, backwards, limit, wanted, viewer)
+            walk = _Walk(room_no, place, stop, backwards, limit, wanted, viewer, drops)
             found = await self._walk(snap, walk)
             chunk = await render_bundled(snap, room_no, found, viewer)
             shown: list[bytes] = []
@@ -211,7 +215,7 @@ class Read:
             floor = walk.stop - 1 if walk.stop is not None else -(2**62)
             if newest is None or newest <= floor:
                 return [], False
-            rows = await events.backward(snap, walk.room_no, newest + 1, count + 1, floor)
+            rows = await self._page(snap, walk, Asked(newest + 1, count + 1, floor))
         else:
             oldest = walk.viewer.sight.first_from(walk.place)
             ceiling = walk.stop - 1 if walk.stop is not None else 2**62
@@ -223,18 +227,27 @@ class Read:
             walk.place = rows[-1].seq if walk.backwards else rows[-1].seq + 1
         return rows, more
 
+    async def _page(self, snap: Snap, walk: _Walk, asked: Asked) -> list[Stored]:
+        """Events backwards from a place: from memory, if somebody has read them lately."""
+        found = self._pages.get(walk.room_no, asked)
+        if found is None:
+            found = await events.backward(snap, walk.room_no, *asked)
+            self._pages.keep(walk.room_no, asked, found, walk.drops)
+        return found
+
     async def context(
         self, who: Who, room_id: str, event_id: str, limit: int, wanted: EventFilter
     ) -> bytes:
         """Events around one (CS #get-context)."""
+        drops = self._pages.drops
         async with self._db.read() as snap:
             room_no, _ = await self._room(snap, room_id, who)
             sight = await visible_events(snap, room_no, who.user_id)
             event = await self._seen(snap, room_no, event_id, sight)
             viewer = await self._viewer(snap, who, sight, room_id)
             half = limit // 2
-            back = _Walk(room_no, event.seq, None, True, half, wanted, viewer)
-            on = _Walk(room_no, event.seq + 1, None, False, limit - half, wanted, viewer)
+            back = _Walk(room_no, event.seq, None, True, half, wanted, viewer, drops)
+            on = _Walk(room_no, event.seq + 1, None, False, limit - half, wanted, viewer, drops)
             before = await self._walk(snap, back) if back.limit else []
             after = await self._walk(snap, on) if on.limit else []
             shown = await state.state_at(snap, room_no, (after or [event])[-1].seq)

@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from itertools import islice
 
+from kerwen.rooms.actions.history_pages import HistoryPages
 from kerwen.rooms.store.events import Stored
 from kerwen.storage.database import Change, Kind
 
@@ -32,6 +33,7 @@ class Recent:
 
     def __init__(self) -> None:
         self._rings: OrderedDict[int, Ring] = OrderedDict()
+        self.pages = HistoryPages()  # of the events before
         self.bytes = 0  # about what all rings hold
         self._settled = 0  # the newest position that the feed has told
 
@@ -71,7 +73,8 @@ class Recent:
             self.bytes -= _cost(gone)
 
     def _drop_oldest(self) -> None:
-        self.drop(next(iter(self._rings)))
+        ring = self._rings.pop(next(iter(self._rings)))
+        self.bytes -= sum(map(_cost, ring.events))
 
     def since(self, room_no: int, since: int, upto: int) -> list[Stored] | None:
         """All events with since < pos <= upto, oldest first; None if memory does not know."""
@@ -138,6 +141,7 @@ class Recent:
         ring = self._rings.pop(room_no, None)
         if ring is not None:
             self.bytes -= sum(map(_cost, ring.events))
+        self.pages.drop(room_no)
 
     def follow(self, pos: int, changes: Sequence[Change]) -> None:
         """Told by the feed: an event that is not in the ring came from another worker."""
@@ -145,9 +149,9 @@ class Recent:
         for kind, room_no, seq in changes:
             if kind == Kind.EVENT:
                 ring = self._rings.get(room_no)
-                if ring is not None and (not ring.events or ring.events[-1].seq < seq):
+                if ring is None or not ring.events or ring.events[-1].seq < seq:
                     self.drop(room_no)
-            elif kind == Kind.PURGE:
+            elif kind in (Kind.PURGE, Kind.BACKFILL):
                 self.drop(room_no)
 
 
