@@ -267,10 +267,10 @@ class SmtpConnection(asyncio.Protocol):
         return self._protocol.hello_reply()
 
     def take_room(self, size: int) -> bool:
-        return self._server.take_room(size)
+        return self._server.take_room(self.address, size)
 
     def give_room(self, size: int) -> None:
-        self._server.give_room(size)
+        self._server.give_room(self.address, size)
 
     async def failed(self) -> None:
         if self._server.slow_failures:

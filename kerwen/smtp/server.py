@@ -52,6 +52,8 @@ class SmtpServer:
         self._limited = limited
         self._most = connections_max
         self._room = memory_max
+        self._share = memory_max // 4
+        self._held: Counter[str] = Counter()
         self._neighbours: Counter[str] = Counter()
         self._sweep: asyncio.TimerHandle | None = None
         self._offers: dict[tuple[bool, bool], Offer] = {}
@@ -123,16 +125,27 @@ class SmtpServer:
 
     # --- room for messages that come: they are held in memory only, so that none lies readable
 
-    def take_room(self, size: int) -> bool:
-        """Room for so many bytes; false if there is none."""
+    def take_room(self, address: str, size: int) -> bool:
+        """Room for so many bytes from there; false if there is none. One neighbour gets a quarter
+        at most, so that nobody can keep others out by sending slowly."""
         if size > self._room:
             return False
+        if self._limited:
+            who = network(address)
+            if self._held[who] + size > self._share:
+                return False
+            self._held[who] += size
         self._room -= size
         return True
 
-    def give_room(self, size: int) -> None:
+    def give_room(self, address: str, size: int) -> None:
         """Gives room back."""
         self._room += size
+        if self._limited:
+            who = network(address)
+            self._held[who] -= size
+            if self._held[who] <= 0:
+                del self._held[who]
 
     # --- time
 

@@ -173,6 +173,13 @@ async def test_what_aliases_pass_on_is_sealed(checked: World) -> None:
     assert b"dmarc=pass" in header[header.index(b"ARC-Authentication-Results") :]
 
 
+async def test_junk_is_found_whatever_its_name(checked: World) -> None:
+    await checked.mail.mailboxes.rename(1, "Junk", "Gereksiz")
+    client = await checked.connect()
+    await client.send("who@bad.test", ["ayna@kerwen.test"], letter("bad.test"))
+    assert len(await checked.inbox(1, "Gereksiz")) == 1
+
+
 async def test_opinions_count(checked: World) -> None:
     class Sure:
         async def points(self, *asked: object) -> float:

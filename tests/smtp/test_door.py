@@ -277,6 +277,18 @@ async def test_memory_for_messages_is_bounded(world: World) -> None:
     assert world.smtp._room == room
 
 
+async def test_one_neighbour_cannot_take_all_the_memory(world: World) -> None:
+    world.smtp._limited = True
+    world.smtp._share = 1000
+    client = await world.connect()
+    said = await client.send("who@remote.test", ["ayna@kerwen.test"], LETTER + b"x\r\n" * 1000)
+    assert said.startswith("451 4.3.2")
+    assert world.smtp._room == world.smtp_room
+    assert not world.smtp._held
+    assert (await client.send("who@remote.test", ["ayna@kerwen.test"], LETTER))[0] == "2"
+    assert not world.smtp._held
+
+
 async def test_a_message_that_breaks_off_is_no_message(world: World) -> None:
     client = await world.connect()
     await client.cmd("MAIL FROM:<who@remote.test>")

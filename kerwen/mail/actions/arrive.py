@@ -7,6 +7,7 @@ When `run` returns, the message is on disk for everybody it was promised to.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -26,7 +27,9 @@ from kerwen.mail.junk import Seen, Verdict, judged
 from kerwen.mail.letter import Letter, Peer, Wishes
 from kerwen.mail.trace import Arrival
 
-JUNK: Final = (Target("Junk"),)
+log = logging.getLogger(__name__)
+
+JUNK: Final = (Target("\\junk"),)
 _LOOKED_AT: Final = frozenset({b"received", b"delivered-to"})
 
 Taste = Callable[[Sequence[int], bytes], Awaitable[Mapping[int, bool]]]
@@ -98,6 +101,8 @@ class Arrive:
         _check_loop(header, found, accepted)
         seen = await self._check.run(peer, letter, header, found, raw, end)
         verdict = judged(seen, await self._opinion(peer, letter, accepted, raw), self._sealers)
+        if verdict is not Verdict.TAKE:
+            log.info("a message is not welcome", extra=_shown(verdict, seen))
         if verdict is Verdict.REFUSE:
             domain = seen.dmarc.domain if seen.dmarc is not None else "its author"
             raise Refused(Reason.UNAUTHENTIC_MAIL, f"{domain} asks to refuse what it did not sign")
@@ -181,6 +186,17 @@ class Arrive:
         key = (await self.sealing_keys())[0]
         chain = seen.arc or arc.Arc(arc.Chain.NONE)
         return arc.seal(header, body, chain, results, key, self._host, now // 1000)
+
+
+def _shown(verdict: Verdict, seen: Seen) -> dict[str, str]:
+    """For the operator: what was found, and nobody's name."""
+    return {
+        "verdict": verdict.value,
+        "spf": seen.spf.result.value if seen.spf is not None else "",
+        "dkim": " ".join(one.result.value for one in seen.dkim),
+        "dmarc": seen.dmarc.result.value if seen.dmarc is not None else "",
+        "iprev": seen.iprev.result.value if seen.iprev is not None else "",
+    }
 
 
 def _check_loop(header: bytes, found: Sequence[Field], accepted: Sequence[Accepted]) -> None:

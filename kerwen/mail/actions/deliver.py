@@ -33,7 +33,8 @@ LOOSE_MANY: Final = 256  # loose messages of an account that are worth a page
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
-    """A mailbox by name, and with which flags the message lies there."""
+    """A mailbox by name (or by its special use, as `\\junk`), and with which flags the message
+    lies there."""
 
     mailbox: str = INBOX
     flags: int = 0
@@ -260,7 +261,10 @@ class _Delivery:
         for target in to.targets:
             mailbox = self._inboxes[to.account_no]
             if target.mailbox != INBOX:
-                named = await boxes.named(self._tx, to.account_no, target.mailbox)
+                if target.mailbox.startswith("\\"):
+                    named = await boxes.special(self._tx, to.account_no, target.mailbox[1:])
+                else:
+                    named = await boxes.named(self._tx, to.account_no, target.mailbox)
                 mailbox = named if named is not None else mailbox
             found.setdefault(mailbox.mailbox_no, (mailbox, target))
         return list(found.values())

@@ -19,6 +19,7 @@ from kerwen.accounts.address import localpart_named
 from kerwen.accounts.store import accounts
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
+from kerwen.mail import dns
 from kerwen.mail.store import aliases
 from kerwen.storage.database import Database, Snap, retrying
 
@@ -43,7 +44,7 @@ class Recipients:
     def is_local(self, address: str) -> bool:
         """Whether an address is of our domain (or of none, as `<postmaster>`)."""
         _, at, host = address.rpartition("@")
-        return not at or host.lower().rstrip(".") == self.domain
+        return not at or dns.plain(host) == self.domain
 
     async def find(self, address: str) -> Found:
         """Who gets the mail of an address of ours. Says `UNKNOWN_RECIPIENT`."""

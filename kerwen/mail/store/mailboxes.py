@@ -47,6 +47,10 @@ _ONE = sql(
 _NAMED = sql(
     f"select {_MAILBOX} from mail_mailboxes where account_no = :account_no and name = :name"
 )
+_SPECIAL = sql(
+    f"select {_MAILBOX} from mail_mailboxes where account_no = :account_no and special = :special"
+    " order by mailbox_no limit 1"
+)
 _WITH_HEAD = sql(
     "select a.modseq, a.forgot, "
     + ", ".join(f"m.{name}" for name in _MAILBOX.split(", "))
@@ -233,6 +237,11 @@ async def with_head(
 async def named(snap: Snap, account_no: int, name: str) -> Mailbox | None:
     """A mailbox by its name."""
     return _mailbox(await snap.one(_NAMED, account_no=account_no, name=name))
+
+
+async def special(snap: Snap, account_no: int, use: str) -> Mailbox | None:
+    """The mailbox of a special use, whatever its name is."""
+    return _mailbox(await snap.one(_SPECIAL, account_no=account_no, special=use))
 
 
 async def inboxes(snap: Snap, accounts: Iterable[int]) -> dict[int, Mailbox]:
