@@ -415,6 +415,7 @@ def build_messenger(
             wake.sweep(clock())
             await sliding_sync.tidy()
             await accounts.tidy()
+            await admin.tell_resets.run()
             if oauth.cache_info().currsize:  # somebody uses it
                 await oauth().tidy()
             await media.downloads.use.write()

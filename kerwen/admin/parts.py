@@ -11,6 +11,7 @@ from kerwen.admin.actions.audit import Audit
 from kerwen.admin.actions.limits import Limits
 from kerwen.admin.actions.look import Look
 from kerwen.admin.actions.notices import Notices
+from kerwen.admin.actions.tell_resets import TellResets
 from kerwen.admin.store import overview
 from kerwen.api.client.accounts import Accounts
 from kerwen.base.clock import Clock
@@ -45,6 +46,7 @@ class Admin:
     limits: Limits
     look: Look
     notices: Notices
+    tell_resets: TellResets
     purge: Purge
     keep: Keep
     reports: Reports
@@ -122,4 +124,7 @@ def build_admin(
         )
 
     keep = Keep(db, blobs, deletion, domain, rules, pictures, clock)
-    return Admin(audit, limits, look, notices, purge, keep, reports, deletion, quota, make_table)
+    tell_resets = TellResets(db, domain, accounts.settings.well_known.base_url, notices.say)
+    return Admin(
+        audit, limits, look, notices, tell_resets, purge, keep, reports, deletion, quota, make_table
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kerwen.accounts.store.invitations import Untold
 from kerwen.storage.database import Row, Snap, Tx
 from kerwen.storage.sql import sql
 
@@ -50,7 +51,16 @@ _BEGIN_RESET = sql(
     "insert into second_factor_resets (account_no, begun_ms, begun_by, effect_ms)"
     " values (:account_no, :now, :begun_by, :effect_ms) on conflict (account_no)"
     " do update set begun_ms = excluded.begun_ms, begun_by = excluded.begun_by,"
-    " effect_ms = excluded.effect_ms"
+    " effect_ms = excluded.effect_ms, told = 0"
+)
+_UNTOLD = sql(
+    "select r.account_no, a.localpart, r.effect_ms from second_factor_resets r"
+    " join accounts a on a.account_no = r.account_no where r.told = 0"
+    " order by r.effect_ms limit 100"
+)
+_TOLD = sql(
+    "update second_factor_resets set told = 1"
+    " where account_no = :account_no and effect_ms = :effect_ms"
 )
 _RESET = sql(
     "select account_no, begun_ms, effect_ms from second_factor_resets"
@@ -214,6 +224,16 @@ async def reset_of(snap: Snap, account_no: int) -> FactorReset | None:
 async def resets_due(snap: Snap, now_ms: int) -> list[FactorReset]:
     """Resets whose waiting time is over, a hundred at a time."""
     return [FactorReset(*row) for row in await snap.all(_DUE, now=now_ms)]
+
+
+async def resets_untold(snap: Snap) -> list[Untold]:
+    """Resets whose owners have not heard of them, a hundred at a time."""
+    return [Untold(*row) for row in await snap.all(_UNTOLD)]
+
+
+async def reset_told(tx: Tx, account_no: int, effect_ms: int) -> None:
+    """The owner has heard of this reset."""
+    await tx.run(_TOLD, account_no=account_no, effect_ms=effect_ms)
 
 
 async def end_reset(tx: Tx, account_no: int) -> bool:

@@ -35,7 +35,15 @@ _BEGIN_RESET = sql(
     " :proof_hash, :now, :begun_by, :effect_ms) on conflict (account_no) do update set"
     " salt = excluded.salt, memory_kib = excluded.memory_kib, passes = excluded.passes,"
     " lanes = excluded.lanes, proof_hash = excluded.proof_hash, begun_ms = excluded.begun_ms,"
-    " begun_by = excluded.begun_by, effect_ms = excluded.effect_ms"
+    " begun_by = excluded.begun_by, effect_ms = excluded.effect_ms, told = 0"
+)
+_UNTOLD = sql(
+    "select r.account_no, a.localpart, r.effect_ms from password_resets r"
+    " join accounts a on a.account_no = r.account_no where r.told = 0"
+    " order by r.effect_ms limit 100"
+)
+_TOLD = sql(
+    "update password_resets set told = 1 where account_no = :account_no and effect_ms = :effect_ms"
 )
 _RESET = sql(f"select {_RESET_COLUMNS} from password_resets where account_no = :account_no")
 _DUE = sql(
@@ -63,6 +71,15 @@ class PasswordReset:
     account_no: int
     begun_ms: int
     begun_by: int
+    effect_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """A reset that its owner has not heard of."""
+
+    account_no: int
+    localpart: str
     effect_ms: int
 
 
@@ -130,6 +147,16 @@ async def reset_of(snap: Snap, account_no: int) -> PasswordReset | None:
 async def resets_due(snap: Snap, now_ms: int) -> list[PasswordReset]:
     """Resets whose waiting time is over, a hundred at a time."""
     return [_reset(row) for row in await snap.all(_DUE, now=now_ms)]
+
+
+async def resets_untold(snap: Snap) -> list[Untold]:
+    """Resets whose owners have not heard of them, a hundred at a time."""
+    return [Untold(*row) for row in await snap.all(_UNTOLD)]
+
+
+async def reset_told(tx: Tx, account_no: int, effect_ms: int) -> None:
+    """The owner has heard of this reset."""
+    await tx.run(_TOLD, account_no=account_no, effect_ms=effect_ms)
 
 
 async def end_reset(tx: Tx, account_no: int) -> bool:
