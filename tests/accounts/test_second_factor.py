@@ -681,3 +681,31 @@ async def test_a_removed_passkey_signs_nobody_in(world: World) -> None:
     path, code = f"{OWN}/{added['factor_no']}", added["recovery_codes"][0]
     await proved(world, "DELETE", path, token, {}, code=code)
     assert "not known" in await refused_alone(world, key)
+
+
+async def test_a_passkey_opens_the_vault_after_a_password_reset(world: World) -> None:
+    token = (await world.sign_up("ayna"))["access_token"]
+    key = Authenticator()
+    await enrolled_passkey(world, token, key, prf=True)
+    no = await account_no_of(world, "ayna")
+    await world.accounts.reset_password.begin(0, no, "battery staple")
+    world.clock.ms += 73 * HOUR_MS
+    await world.accounts.tidy()
+    assert "password" not in await slots_of(world, no)
+    sign_in = sign_in_of(world)
+    options = sign_in.begin()
+    account, secret = await sign_in.finish(key.get(options), key.prf(options))
+    async with world.db.read() as snap:
+        (await world.vaults.unlock(snap, account.account_no, *secret)).close()
+
+
+async def test_an_app_needs_a_vault_that_opens(world: World) -> None:
+    token = (await world.sign_up("ayna"))["access_token"]
+    no = await account_no_of(world, "ayna")
+    async with world.db.write() as tx:
+        await world.vaults.drop_account(tx, no)
+    begun = await post(world, OWN + "/totp", token, name="phone", auth=password_auth("ayna"))
+    begun.refused(403, "M_FORBIDDEN")
+    added = await enrolled_passkey(world, token, Authenticator(), prf=True)
+    assert added.json["opens_vault"] is False
+    (await world.sign_in("ayna")).refused(403, "M_FORBIDDEN")
