@@ -24,7 +24,7 @@ from kerwen.mail.actions.unlock import Unlocked
 from kerwen.mail.actions.views import View
 from kerwen.mail.section import Span, What
 from kerwen.mail.store import page, tags
-from kerwen.mail.store.record import Card, FieldNames
+from kerwen.mail.store.record import FieldNames
 from kerwen.mail.store.segment import Flag
 
 _LISTED: Final = frozenset({Kind.ENVELOPE, Kind.BODYSTRUCTURE, Kind.BODY})
@@ -53,7 +53,7 @@ class Reading:
     """What was read of some messages of a view: lists side by side."""
 
     __slots__ = (
-        "cards", "deeds", "fields", "places", "raws", "refused", "seen", "spans", "unlocked",
+        "deeds", "fields", "pieces", "places", "raws", "refused", "seen", "spans", "unlocked",
         "view",
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ class Reading:
         self.places = places
         self.seen = seen
         self.fields: dict[Attribute, list[bytes | None]] = {}
-        self.cards: list[Card] = []
+        self.pieces: dict[str, list[Any]] = {}  # of cards: kind → row by row
         self.raws: list[bytes | None] = []
         self.spans: list[Span | None] = []
         self.refused: list[tuple[int, Refused]] = []  # UIDs of messages that cannot be told
@@ -91,15 +91,19 @@ class Reading:
 
     async def _read_cards(self, kinds: tuple[str, ...]) -> None:
         nos = self._nos(self.places)
-        found = await self.deeds.records.cards(self.unlocked, nos, kinds)
-        cards: list[Any] = [found.get(no, GONE) for no in nos]
-        self.cards = cards
-        if any(type(card) is Refused for card in cards):
-            self._leave_out(cards)
+        found, refused = await self.deeds.records.pieces(self.unlocked, nos, kinds)
+        self.pieces = {kind: list(map(found[kind].get, nos)) for kind in kinds}
+        first = self.pieces[kinds[0]]
+        if None in first:
+            self._leave_out(
+                [
+                    refused.get(no, GONE) if piece is None else piece
+                    for no, piece in zip(nos, first, strict=True)
+                ]
+            )
 
     def _from_heads(self, names: FieldNames) -> list[bytes | None]:
-        of = names.of
-        return [of(card.head) if card.head is not None else None for card in self.cards]
+        return list(map(names.of, self.pieces[page.HEAD]))
 
     def _not_in_head(self) -> list[int]:
         """The places of messages of which a field is asked for that only they have."""
@@ -139,10 +143,9 @@ class Reading:
             if type(one) is Refused
         ]
         self.places = [self.places[at] for at in good]
-        for name in ("cards", "raws"):
-            column = getattr(self, name)
-            if column:
-                setattr(self, name, [column[at] for at in good])
+        self.pieces = {kind: [one[at] for at in good] for kind, one in self.pieces.items()}
+        if self.raws:
+            self.raws = [self.raws[at] for at in good]
 
     def span(self, at: int) -> Span:
         """Where the parts of the message of row `at` are."""
@@ -150,7 +153,8 @@ class Reading:
             self.spans = [None] * len(self.places)
         found = self.spans[at]
         if found is None:
-            more = self.cards[at].more if self.cards else None
+            mores = self.pieces.get(page.MORE)
+            more = mores[at] if mores else None
             raw = self.raws[at]
             assert raw is not None, "the plan says so"
             found = self.spans[at] = more.span if more else section.span_of(message.scan(raw))
@@ -320,11 +324,7 @@ def _thread_id(reading: Reading) -> Column:
 
 
 def _listing(reading: Reading, which: int) -> list[bytes]:
-    found = []
-    for card in reading.cards:
-        assert card.listing is not None, "the plan says so"
-        found.append(card.listing[which])
-    return found
+    return [one[which] for one in reading.pieces[page.LIST]]
 
 
 def _envelope(reading: Reading) -> Column:
@@ -340,10 +340,8 @@ def _body(reading: Reading) -> Column:
 
 
 def _preview(reading: Reading) -> Column:
-    found = []
-    for card in reading.cards:
-        assert card.more is not None, "the plan says so"
-        found.append(responses.string(card.more.preview.encode("utf-8", "replace")))
+    mores = reading.pieces[page.MORE]
+    found = [responses.string(one.preview.encode("utf-8", "replace")) for one in mores]
     return b"PREVIEW %b", [found]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
@@ -27,6 +27,8 @@ from kerwen.vault.store import OpenVault, Vaults
 
 log = logging.getLogger(__name__)
 
+Pieces = dict[str, dict[int, Any]]
+"""`Listing`, `Head` or `More` by kind and message."""
 LISTED: Final = (page.LIST,)
 ALL: Final = (page.LIST, page.HEAD, page.MORE)
 LOOSE_TIRING: Final = 64
@@ -57,76 +59,85 @@ class Records:
         """Hears of vaults with many loose messages, or small pages."""
 
     async def cards(
-        self, unlocked: Unlocked, nos: Sequence[int], kinds: Iterable[str] = ALL
+        self, unlocked: Unlocked, nos: Sequence[int], kinds: tuple[str, ...] = ALL
     ) -> dict[int, Card | Refused]:
-        """The cards of messages; of those in pages only the pieces of these kinds.
+        """The cards of messages, with the pieces of these kinds.
 
         A message that is not there is not in the answer (it was expunged meanwhile).
         """
-        if not nos:
-            return {}
-        async with self._db.read() as snap:
-            found = await self.cards_in(snap, unlocked, nos, tuple(kinds))
-        for no, card in found.items():
-            if isinstance(card, Refused) and card.reason is Reason.BOX_DAMAGED:
-                found[no] = await self._remade(unlocked, no, card)
-        return found
+        found, refused = await self.pieces(unlocked, nos, kinds)
+        there = found[kinds[0]]
+        columns = [found.get(kind, {}) for kind in ALL]
+        cards: dict[int, Card | Refused] = {
+            no: Card(*[column.get(no) for column in columns]) for no in nos if no in there
+        }
+        return cards | refused
 
-    async def cards_in(
-        self, snap: Snap, unlocked: Unlocked, nos: Sequence[int], kinds: tuple[str, ...]
-    ) -> dict[int, Card | Refused]:
-        """`cards` as of a snapshot; damaged ones are not made anew."""
+    async def pieces(
+        self, unlocked: Unlocked, nos: Sequence[int], kinds: tuple[str, ...]
+    ) -> tuple[Pieces, dict[int, Refused]]:
+        """What cards hold, kind by kind and by the numbers of messages (also of such as lie
+        beside them); and why of some nothing can be told. Who is in neither is gone.
+        """
+        found: Pieces = {kind: {} for kind in kinds}
+        refused: dict[int, Refused] = {}
+        if nos:
+            async with self._db.read() as snap:
+                await self._pieces_in(snap, unlocked, nos, found, refused)
+        for no, why in list(refused.items()):
+            if why.reason is Reason.BOX_DAMAGED:
+                made = await self._remade(unlocked, no, why)
+                if isinstance(made, Refused):
+                    refused[no] = made
+                else:
+                    del refused[no]
+                    _put(found, no, made)
+        return found, refused
+
+    async def _pieces_in(
+        self,
+        snap: Snap,
+        unlocked: Unlocked,
+        nos: Sequence[int],
+        found: Pieces,
+        refused: dict[int, Refused],
+    ) -> None:
         account_no = unlocked.account_no
-        wanted = set(nos)
-        found: dict[int, Card | Refused] = {}
+        left = set(nos)
+        loose = 0
         for no, box in await messages.cards(snap, account_no, nos):
-            if no in wanted:
-                found[no] = await self._card(snap, unlocked, no, box)
-        if len(found) >= LOOSE_TIRING and self.tired is not None:
+            if no in left:
+                left.discard(no)
+                loose += 1
+                card = await self._card(snap, unlocked, no, box)
+                if isinstance(card, Refused):
+                    refused[no] = card
+                else:
+                    _put(found, no, card)
+        if loose >= LOOSE_TIRING and self.tired is not None:
             self.tired(unlocked)
-        if len(found) == len(wanted):
-            return found
-        left = wanted.difference(found) if found else wanted
+        if not left:
+            return
         pages = await messages.pages(snap, account_no, min(left), max(left))
         hit = [p for p in pages if not left.isdisjoint(p.places.nos)]
-        content = {
-            kind: await self.boxes(snap, unlocked, [p.page_no for p in hit], kind) for kind in kinds
-        }
+        numbers = [p.page_no for p in hit]
+        content = {kind: await self.boxes(snap, unlocked, numbers, kind) for kind in found}
         small = len(hit) >= PAGES_TIRING and len(hit) * page.HELD_MAX > 3 * len(left)
         if small and self.tired is not None:
             self.tired(unlocked)
         for one in hit:
-            self._from_page(one, left, kinds, content, found)
-        return found
-
-    def _from_page(
-        self,
-        one: messages.Page,
-        left: set[int],
-        kinds: tuple[str, ...],
-        content: dict[str, dict[int, Any]],
-        found: dict[int, Card | Refused],
-    ) -> None:
-        pieces: dict[str, Any] = {}
-        for kind in kinds:
-            piece = content[kind].get(one.page_no)
-            if piece is None:
-                piece = _damaged("no box")
-            if isinstance(piece, Refused):
-                for slot, no in enumerate(one.places.nos):
-                    if no in left and one.copies[slot]:
-                        found[no] = piece
-                return
-            pieces[kind] = piece
-        lists, heads = pieces.get(page.LIST), pieces.get(page.HEAD)
-        mores, copies = pieces.get(page.MORE), one.copies
-        for slot, no in enumerate(one.places.nos):
-            if no in left and copies[slot]:
-                found[no] = Card(
-                    lists[slot] if lists is not None else None,
-                    heads[slot] if heads is not None else None,
-                    mores[slot] if mores is not None else None,
-                )
+            boxes = {kind: of.get(one.page_no, _NO_BOX) for kind, of in content.items()}
+            bad = next((box for box in boxes.values() if isinstance(box, Refused)), None)
+            if bad is not None:
+                live = (no for slot, no in enumerate(one.places.nos) if one.copies[slot])
+                refused |= dict.fromkeys(left.intersection(live), bad)
+            elif one.live == one.held:
+                for kind, box in boxes.items():
+                    found[kind].update(zip(one.places.nos, box, strict=True))
+            else:
+                slots = [slot for slot in range(one.held) if one.copies[slot]]
+                for kind, box in boxes.items():
+                    found[kind].update((one.places.nos[slot], box[slot]) for slot in slots)
 
     async def words(self, unlocked: Unlocked, nos: Sequence[int]) -> dict[int, Record]:
         """The search records of messages, as far as they are there and open."""
@@ -344,6 +355,13 @@ def _kept_place(unlocked: Unlocked, no: int) -> Body | None:
     return None
 
 
+def _put(found: Pieces, no: int, card: Card) -> None:
+    """The pieces of one card."""
+    pieces = {page.LIST: card.listing, page.HEAD: card.head, page.MORE: card.more}
+    for kind, column in found.items():
+        column[no] = pieces[kind]
+
+
 def _epoch_of(box: bytes) -> int:
     """The epoch of what may be no box at all; 0: of none."""
     try:
@@ -360,6 +378,9 @@ def _whole(found: bytes | Refused) -> bytes:
 
 def _damaged(why: str) -> Refused:
     return Refused(Reason.BOX_DAMAGED, "A sealed record is damaged", why=why)
+
+
+_NO_BOX: Final = _damaged("no box")
 
 
 def _as_damage(one: bytes | Refused) -> bytes | Refused:

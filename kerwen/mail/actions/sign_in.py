@@ -229,7 +229,7 @@ class SignIn:
             try:
                 await self.opened(lease.unlocked)
             except Exception:
-                log.exception("a vault was opened, and then")
+                log.exception("what is done at sign-in broke")
         return signed
 
     def signed_out(self, signed: SignedIn) -> None:
