@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
+from kerwen.storage.sql import sql
 from tests.oauth.browser import well_made
-from tests.oauth.world import DEVICE_GRANT, MY, OAUTH, OAuthWorld
+from tests.oauth.world import BASE, DEVICE_GRANT, MY, OAUTH, OAuthWorld
+
+EVERYTHING = [
+    sql(f"select * from {table}")
+    for table in (
+        "oauth_clients",
+        "oauth_codes",
+        "oauth_device_codes",
+        "oauth_sessions",
+        "browser_sessions",
+        "access_tokens",
+        "refresh_tokens",
+        "vault_slots",
+    )
+]
 
 STRAY = [
     {"client_id": None},
@@ -201,6 +217,43 @@ async def test_forms_of_other_pages_do_nothing(world: OAuthWorld) -> None:
     assert (await browser.send(form, answer="allow", _site="same-origin")).status == 303
     assert (await browser.send(form, answer="deny")).answer()["error"] == "access_denied"
     assert (await browser.send(form)).answer()["error"] == "access_denied"
+
+
+async def test_a_proxy_that_hides_the_host(world: OAuthWorld) -> None:
+    """Then our own address counts, and no other."""
+    client, browser = await world.client(), await world.signed_in()
+    form = (await browser.go(client.url())).form("answer")
+    heads = [
+        ("host", "127.0.0.1:8008"),
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("cookie", f"__Host-kerwen={browser.cookies['__Host-kerwen']}"),
+    ]
+    body = f"mark={form.fields['mark']}&answer=allow".encode()
+    for origin, status in ((BASE, 303), ("https://127.0.0.1", 403), (BASE + ".evil", 403)):
+        sent = [*heads, ("origin", origin)]
+        assert (await world.call("POST", form.action, sent, body))[0] == status, origin
+
+
+async def test_no_secret_lies_in_the_database(world: OAuthWorld) -> None:
+    client, browser = await world.client(), await world.signed_in()
+    code = (await world.allow(browser, client)).answer()["code"]
+    spent = (await world.allow(browser, client)).answer()["code"]
+    tokens = (await client.exchange(spent)).json
+    device = (await client.ask_in()).json
+    page = await browser.go(device["verification_uri_complete"])
+    await browser.send(page.form("answer"), answer="allow")
+    secrets = [code, spent, tokens["access_token"], tokens["refresh_token"]]
+    secrets += [device["device_code"], browser.cookies["__Host-kerwen"]]
+    kept = ""
+    async with world.db.read() as snap:
+        for statement in EVERYTHING:
+            kept += repr(await snap.all(statement))
+    assert client.client_id in kept, "the tables are read"
+    for secret in secrets:
+        bare = secret.partition("_")[2]
+        raw = base64.urlsafe_b64decode(bare + "=")
+        for form in (bare, repr(raw)[2:-1], raw.hex()):
+            assert form not in kept
 
 
 async def test_a_log_in_gives_another_cookie(world: OAuthWorld) -> None:

@@ -33,7 +33,6 @@ class Desk:
         self.domain = domain
         self.base_url = base_url
         self.browse = browse
-        self.secure = base_url.startswith("https:")
 
     @property
     def issuer(self) -> str:
@@ -42,7 +41,7 @@ class Desk:
 
     async def visit(self, request: Request) -> Visit:
         """Who visits."""
-        visit = visit_of(request, self.secure)
+        visit = visit_of(request, self.base_url)
         found = await self.browse.find(visit.cookie)
         if found is not None and found.second_due:
             visit.half = found
@@ -71,7 +70,10 @@ class Desk:
 
     def sign_in_first(self, visit: Visit, page: str = "log-in") -> Reply:
         """To the log-in, and back to where the visit is now."""
-        return self.go(visit, f"{HOME}/{page}?{urlencode({'next': here(visit)})}")
+        query = {"next": here(visit)}
+        if hint := visit.request.query("login_hint"):
+            query["login_hint"] = hint[:300]
+        return self.go(visit, f"{HOME}/{page}?{urlencode(query)}")
 
     def go(self, visit: Visit, to: str) -> Reply:
         """Sends the browser elsewhere, by GET (RFC 9700 §4.12: never 307)."""
@@ -134,7 +136,7 @@ class Desk:
 
     def shown(self, request: Request, why: Refused | Unavailable) -> Reply:
         """A refusal as a page (`Route.shown`)."""
-        visit = visit_of(request, self.secure)
+        visit = visit_of(request, self.base_url)
         words = visit.words
         if isinstance(why, Refused):
             status, _ = CODES[why.reason]

@@ -30,10 +30,15 @@ class Visit:
     request: Request
     words: Words
     cookie: str
-    secure: bool
+    base_url: str
     browser: Browser | None = None
     half: Browser | None = None  # the second factor is awaited
     set_cookies: list[str] = field(default_factory=list)
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach us over TLS, so that cookies may be safe."""
+        return self.base_url.startswith("https:")
 
     def signed_in(self) -> Browser:
         """Who is signed in; the page was asked for by somebody who is."""
@@ -65,8 +70,9 @@ class Visit:
         return found
 
     def _is_ours(self, origin: str) -> bool:
+        """Ours by the address that the browser used, or behind a proxy by our own."""
         host = self.request.header(b"host")
-        return bool(host) and urlsplit(origin).netloc == host
+        return origin == self.base_url or (bool(host) and urlsplit(origin).netloc == host)
 
 
 def cookie_name(secure: bool) -> str:
@@ -83,18 +89,20 @@ def _cookie(name: str, value: str, secure: bool, life_s: int | None = None) -> s
     return "; ".join(parts)
 
 
-def visit_of(request: Request, secure: bool) -> Visit:
+def visit_of(request: Request, base_url: str) -> Visit:
     """Reads cookie and language of a request; a browser without a cookie is given one."""
     cookies = _cookies(request)
     wish, locales = request.query("lang"), request.query("ui_locales")
     known = cookies.get("kerwen_language")
     language = chosen((wish, known, locales), request.header(b"accept-language"))
-    cookie = cookies.get(cookie_name(secure), "")
-    visit = Visit(request, words_of(language), cookie, secure)
+    visit = Visit(request, words_of(language), "", base_url)
+    visit.cookie = cookie = cookies.get(cookie_name(visit.secure), "")
     if not _COOKIE.fullmatch(cookie):
         visit.take(f"kvs_{secrets.token_urlsafe(32)}")
     if wish in LANGUAGES and wish != known:
-        visit.set_cookies.append(_cookie("kerwen_language", wish, secure, _YEAR_S))
+        visit.set_cookies.append(_cookie("kerwen_language", wish, visit.secure, _YEAR_S))
+    elif known is None and locales is not None:  # a client's wish, for the pages that follow
+        visit.set_cookies.append(_cookie("kerwen_language", language, visit.secure))
     return visit
 
 
