@@ -121,7 +121,7 @@ FreshServer = Callable[..., Server]
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for the whole run: each test makes its own people and rooms in it."""
-    with _Base() as base:
+    with PortBase() as base:
         made = Server(tmp_path_factory.mktemp("kerwen"), base.port, "kerwen.test", ())
         made.start()
         yield made
@@ -132,10 +132,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def fresh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshServer]:
     """Makes servers for one test: `fresh_server(*flags, domain=…, data=…)`, started, all stopped
     after; `data` is a folder to be used instead of a new one."""
-    made: list[tuple[Server, _Base]] = []
+    made: list[tuple[Server, PortBase]] = []
 
     def make(*flags: str, domain: str = "kerwen.test", data: Path | None = None) -> Server:
-        base = _Base().__enter__()
+        base = PortBase().__enter__()
         folder = data or tmp_path_factory.mktemp("fresh")
         found = Server(folder, base.port, domain, flags)
         made.append((found, base))
@@ -148,7 +148,7 @@ def fresh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshServ
         base.__exit__()
 
 
-class _Base:
+class PortBase:
     """A port base that is free and stays ours: other workers and other runs lock theirs too.
 
     The bases are chosen so that no two ports of different bases are ever the same.
@@ -156,7 +156,7 @@ class _Base:
 
     port: int
 
-    def __enter__(self) -> _Base:
+    def __enter__(self) -> PortBase:
         folder = Path(tempfile.gettempdir()) / f"kerwen-test-ports-{os.getuid()}"
         folder.mkdir(exist_ok=True)
         for base in (t * 1000 + n for n in range(5) for t in range(11, 24)):

@@ -16,7 +16,14 @@ from kerwen.keys.backup import SessionKey, session_key
 from kerwen.keys.cross_signing import USAGES, cross_signing_key
 from kerwen.keys.device_keys import check_device_keys
 from kerwen.keys.one_time_keys import OneTimeKey
-from kerwen.keys.store import backup, cross_signing, device_keys, messages, one_time_keys
+from kerwen.keys.store import (
+    backup,
+    cross_signing,
+    dehydrated,
+    device_keys,
+    messages,
+    one_time_keys,
+)
 
 _BACKUP_KEYS_AT_ONCE = 500
 _TO_DEVICE_AT_ONE_PLACE = 50  # a sync never sends a part of one
@@ -30,6 +37,7 @@ async def import_keys(ledger: Ledger) -> None:
     await _cross_signing_keys(ledger)
     await _signatures(ledger)
     await _backup_versions(ledger)
+    await _dehydrated(ledger)
     await _to_device(ledger)
 
 
@@ -177,6 +185,15 @@ def _session_keys(ledger: Ledger, rows: Iterator[tuple[Any, ...]]) -> Iterator[S
             yield session_key(room_id, session_id, value)
         except Refused:
             ledger.left_out["backed up keys of another shape"] += 1
+
+
+async def _dehydrated(ledger: Ledger) -> None:
+    rows = read(ledger.source, "dehydrated_devices", "user_id", "device_id", "device_data")
+    for user_id, device_id, data in ledger.counted("dehydrated devices", rows):
+        device_no = ledger.devices.get((user_id, device_id))
+        if device_no is not None:
+            account_no = ledger.accounts[user_id]
+            await dehydrated.set_dehydrated(ledger.tx, account_no, device_no, data.encode())
 
 
 # --- messages to devices --------------------------------------------------------------------
