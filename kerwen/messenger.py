@@ -57,6 +57,7 @@ from kerwen.api.client.search import SearchApi
 from kerwen.api.client.sliding_sync import SlidingSyncApi
 from kerwen.api.client.sync import SyncApi
 from kerwen.api.client.tags import TagsApi
+from kerwen.api.client.thread_subscriptions import ThreadSubscriptionsApi
 from kerwen.api.client.to_device import ToDeviceApi
 from kerwen.api.client.ui_auth import challenge_reply
 from kerwen.api.client.user_directory import UserDirectoryApi
@@ -100,6 +101,7 @@ from kerwen.rooms.actions.create_room import CreateRoom
 from kerwen.rooms.actions.delay import LIMITS as DELAY_LIMITS
 from kerwen.rooms.actions.delay import Delay
 from kerwen.rooms.actions.directory import Directory
+from kerwen.rooms.actions.follow_thread import FollowThread
 from kerwen.rooms.actions.hierarchy import Hierarchy
 from kerwen.rooms.actions.mark_read import MarkRead
 from kerwen.rooms.actions.membership import Membership
@@ -120,7 +122,7 @@ from kerwen.rooms.actions.sync import Sync
 from kerwen.rooms.actions.sync_rooms import RoomSync
 from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.actions.upgrade_room import UpgradeRoom
-from kerwen.rooms.store import delayed, members
+from kerwen.rooms.store import delayed, members, subscriptions
 from kerwen.rooms.store.events import Stored
 from kerwen.rooms.store.names import Names
 from kerwen.rooms.store.sliding import drop_device as drop_connections
@@ -156,6 +158,7 @@ UNSTABLE = {
     "org.matrix.msc4108": True,  # rendezvous for a log-in by QR code
     "org.matrix.msc4140": True,  # delayed events
     "org.matrix.msc4222": True,  # state_after in /sync
+    "org.matrix.msc4306": True,  # thread subscriptions, and MSC4308
     "org.matrix.simplified_msc3575": True,  # sliding sync (MSC4186)
 }
 
@@ -382,6 +385,7 @@ def build_messenger(
             reports,
         ),
         RelationsApi(Relations(db, names, read, clock)),
+        ThreadSubscriptionsApi(FollowThread(db, names)),
         RoomEventsApi(send, delay, read),
         DelayedApi(delay),
         ReceiptsApi(MarkRead(db, names, clock), typing, db, names),
@@ -493,6 +497,7 @@ async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
     await push_store.drop_account(tx, account_no)
     await app_services_store.drop_user(tx, account_no)
     await delayed.drop_user(tx, account_no)
+    await subscriptions.drop_account(tx, account_no)
     await account_limits.drop_account(tx, account_no)
 
 

@@ -64,6 +64,8 @@ MESSAGES_LIMIT_MAX = 1_000
 TO_DEVICE_AT_ONCE = 100
 
 # sliding sync
+THREADS_FOLLOWED_MAX = 20_000  # of one account, those that it left included
+THREADS_AT_ONCE = 100  # of changes to them, in one answer
 SLIDING_BODY_MAX = 256 * KIB
 SLIDING_LISTS_MAX = 100  # of one request; subscriptions too
 SLIDING_NAME_MAX = 255  # characters of a list's name, a type, a state key

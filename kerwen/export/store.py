@@ -29,6 +29,10 @@ _RECEIPTS = sql(
     "select type, thread, event_id, ts from receipts where room_no = :room_no"
     " and user_no = :user_no order by type, thread"
 )
+_THREADS = sql(
+    "select root, state from thread_subscriptions where account_no = :account_no"
+    " and room_no = :room_no and state > 0 order by root"
+)
 _FILES = sql(
     "select media_id, blob, content_type, file_name, size, created_ms from media"
     " where account_no = :account_no and blob is not null and quarantined = 0"
@@ -74,6 +78,11 @@ async def backup_keys(
     return await snap.all(
         _BACKUP_KEYS, account_no=account_no, version=version, start=start, count=count
     )
+
+
+async def threads(snap: Snap, account_no: int, room_no: int) -> list[Row]:
+    """(id of the first event, how: 1 by a client, 2 by will) of the threads that are followed."""
+    return await snap.all(_THREADS, account_no=account_no, room_no=room_no)
 
 
 async def receipts(snap: Snap, room_no: int, user_no: int) -> list[Row]:

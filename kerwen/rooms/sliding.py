@@ -127,6 +127,13 @@ class ToDevice(msgspec.Struct, gc=False):
     limit: Index | None = None
 
 
+class ThreadsWish(msgspec.Struct, gc=False):
+    """MSC4308. `limit`: most changes in one answer."""
+
+    enabled: bool | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=2**53)] = limits.THREADS_AT_ONCE
+
+
 class Rule(msgspec.Struct):
     """A list. `ranges`: windows with both ends in them; None: all of it."""
 
@@ -148,6 +155,7 @@ class Wish(msgspec.Struct):
     account_data: bool = False
     receipts: bool = False
     typing: bool = False
+    threads: int = 0  # most changes of thread subscriptions; 0: not asked for
 
 
 def windows(count: int, ranges: Sequence[tuple[int, int]] | None) -> list[range]:
@@ -348,6 +356,9 @@ class _Extensions(msgspec.Struct):
     """`to_device` is another one in each request; the others stand there as they came."""
 
     to_device: ToDevice | None = None
+    threads: ThreadsWish | None = msgspec.field(
+        name="io.element.msc4308.thread_subscriptions", default=None
+    )
     e2ee: msgspec.Raw = _ABSENT
     account_data: msgspec.Raw = _ABSENT
     receipts: msgspec.Raw = _ABSENT
@@ -412,6 +423,8 @@ def parse(raw: bytes) -> Wish:
     wish.account_data = rules.account_data
     wish.receipts = rules.receipts
     wish.typing = rules.typing
+    if extensions.threads is not None and extensions.threads.enabled:
+        wish.threads = min(extensions.threads.limit, limits.THREADS_AT_ONCE)
     return wish
 
 

@@ -44,6 +44,7 @@ class Kind(enum.IntEnum):
 
     WAKE_UP = 11  # topic of UnifiedPush, order: a phone is to be waked
     PURGE = 12  # room: events of it were removed; for caches, wakes nobody
+    THREAD = 13  # account: it follows a thread, or one no more
 
 
 Change = tuple[int, int, int]

@@ -37,6 +37,7 @@ class Watch:
         "places",
         "receipts",
         "rooms",
+        "threads",
         "waiters",
     )
 
@@ -47,6 +48,7 @@ class Watch:
         self.account_data = 0
         self.device_lists = 0
         self.memberships = 0
+        self.threads = 0  # which threads it follows
         self.rooms = array("q")  # in no order; eight bytes each, for there are many watches
         self.changed: dict[int, int] = {}  # room → position of its newest event, in order
         self.receipts: dict[int, int] = {}  # the same for receipts
@@ -179,6 +181,11 @@ class WakeIndex:
                 account = self._watches.get(subject)
                 if account is not None:
                     account.account_data = account.last = pos
+                    account.wake()
+            elif kind == Kind.THREAD:
+                account = self._watches.get(subject)
+                if account is not None:
+                    account.threads = account.last = pos
                     account.wake()
             elif kind == Kind.DEVICE_LIST:
                 self._device_list(pos, subject)

@@ -234,6 +234,7 @@ class Export:
         no = owner.account_no
         data = await store.room_data(snap, no, place.room_no)
         kept = await store.receipts(snap, place.room_no, no)
+        threads = await store.threads(snap, no, place.room_no)
         return {
             "room_id": room_id,
             "membership": place.membership,
@@ -243,6 +244,9 @@ class Export:
             "receipts": [
                 {"type": kind, "thread_id": thread or None, "event_id": event_id, "ts": ts}
                 for kind, thread, event_id, ts in kept
+            ],
+            "threads_followed": [
+                {"event_id": root, "automatic": state == 1} for root, state in threads
             ],
             "state": await self._state(snap, owner, place.room_no, room_id),
         }

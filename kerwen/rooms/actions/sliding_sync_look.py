@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from kerwen.base.clock import Clock
 from kerwen.base.feed_token import FeedToken
 from kerwen.rooms import sliding as asked_for
+from kerwen.rooms.actions import follow_thread
 from kerwen.rooms.actions import sliding_sync_extensions as extensions
 from kerwen.rooms.actions.device_lists import Place, device_lists
 from kerwen.rooms.actions.places import place_in
@@ -23,7 +24,7 @@ from kerwen.rooms.actions.sliding_sync_timeline import Reader, Span, timeline_me
 from kerwen.rooms.actions.typing import Typing
 from kerwen.rooms.sliding import Config
 from kerwen.rooms.sliding_state import NextState, Pos, State
-from kerwen.rooms.store import events, heads, members, receipts, sliding
+from kerwen.rooms.store import events, heads, members, receipts, sliding, subscriptions
 from kerwen.rooms.store.receipts import Standing
 from kerwen.storage.database import Database, Snap
 from kerwen.storage.lazy import LazySnap
@@ -298,6 +299,8 @@ class Looking:
             found.append(await self._receipts(snap, this))
         if wish.typing:
             found.append(self._who_types(this))
+        if wish.threads:
+            found.append(await self._threads(snap, this, wish.threads))
         told = [part for part in found if part is not None]
         return told, bool(told)
 
@@ -393,6 +396,16 @@ class Looking:
         return await extensions.read_receipts(
             snap, this.me.user_no, this.since, this.span.upto, known
         )
+
+    async def _threads(self, snap: Snap, this: Round, limit: int) -> bytes | None:
+        """Which threads are followed, and which no more (MSC4308)."""
+        since = this.since
+        if this.known and this.watch.threads <= since:
+            return None
+        found = await subscriptions.changed(
+            snap, this.me.user_no, since, this.span.upto, limit + 1, ended=since > 0
+        )
+        return follow_thread.extension(found, limit) if found else None
 
     def _who_types(self, this: Round) -> bytes | None:
         token = this.token

@@ -94,6 +94,9 @@ _DELETE_MARKS_OF = sql(
 _DELETE_DATA_OF = sql(
     "delete from room_account_data where account_no {in_ints:users} and room_no = :room_no"
 )
+_DELETE_SUBSCRIPTIONS_OF = sql(
+    "delete from thread_subscriptions where account_no {in_ints:users} and room_no = :room_no"
+)
 _DELETE_ALIASES = sql("delete from aliases where room_no = :room_no")
 _HIDE = sql("delete from published_rooms where room_no = :room_no")
 _DELETE_LISTED = sql("delete from app_service_rooms where room_no = :room_no")
@@ -203,6 +206,7 @@ async def bare_members(tx: Tx, room_no: int, after: int, count: int) -> int | No
     await tx.run(_BARE_MEMBERS, room_no=room_no, users=users)
     await tx.run(_DELETE_MARKS_OF, room_no=room_no, users=users)
     await tx.run(_DELETE_DATA_OF, room_no=room_no, users=users)
+    await tx.run(_DELETE_SUBSCRIPTIONS_OF, room_no=room_no, users=users)
     return int(users[-1])
 
 
