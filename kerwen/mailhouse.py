@@ -123,7 +123,7 @@ def build_mail(
     report = Report(recipients.domain, recipients, deliver, queue, secrets.token_bytes, clock)
     queue.tell = report.send
     sending = build_sending(
-        config, db, queue, queue_key, tags, recipients, deliver, resolver, clock
+        config, db, queue, queue_key, tags, recipients, deliver, report, resolver, clock
     )
     tidy = Tidy(db, clock)
     receive = Receive(db, recipients, deliver, queue, quota)
@@ -147,6 +147,8 @@ def build_mail(
         while True:
             await asyncio.sleep(_TIDY_S)
             await tidy.run()
+            if config.tls_reports == "on":
+                await sending.tls_reports.run()
             await greylist.sweep()
             await blobs.delete(await tidy.retired())
 

@@ -89,6 +89,12 @@ def parse(body: bytes) -> Policy:
     return Policy(mode, min(int(age), MAX_AGE_S), tuple(hosts))
 
 
+def lines(policy: Policy) -> tuple[str, ...]:
+    """A policy as reports repeat it (RFC 8460 §4.3)."""
+    mx = (f"mx: {host}" for host in policy.mx)
+    return ("version: STSv1", f"mode: {policy.mode.value}", *mx, f"max_age: {policy.max_age_s}")
+
+
 def allows(policy: Policy, host: str) -> bool:
     """Whether a host is one of the policy's (§4.1)."""
     host = host.lower().rstrip(".")

@@ -17,6 +17,7 @@ from kerwen.mail.actions.hand_on import HandOn
 from kerwen.mail.actions.queue import Queue, Verdict
 from kerwen.mail.actions.recipients import Recipients
 from kerwen.mail.actions.report import Report
+from kerwen.mail.actions.report_tls import TlsReports
 from kerwen.mail.actions.sts import PolicyFiles, StsPolicies
 from kerwen.mail.actions.tls_results import RESULTS, TlsResults
 from kerwen.mail.actions.ways import Relay, Ways
@@ -41,6 +42,7 @@ class Sending:
     hand_on: HandOn
     outgoing: Outgoing
     tls_results: TlsResults
+    tls_reports: TlsReports
 
     def numbers(self, report: Report, resolver: Resolver) -> Iterable[Number]:
         """What operators may want to know."""
@@ -67,6 +69,9 @@ class Sending:
         yield Number("mail_recipients", "counter", "Recipients by their fate", verdicts)
         yield Number("mail_connections", "counter", "Connections to others", connections)
         yield Number("mail_tls", "counter", "How TLS went with others", results)
+        yield Number(
+            "mail_tls_reports", "counter", "Reports of TLS sent", lambda: self.tls_reports.sent
+        )
         yield Number("mail_unsaid", "counter", "Reports not sent", lambda: report.unsaid)
         yield Number("dns_questions", "counter", "Questions asked", lambda: resolver.questions)
         yield Number("dns_failures", "counter", "Without an answer", lambda: resolver.failures)
@@ -81,6 +86,7 @@ def build_sending(
     tags: Tags,
     recipients: Recipients,
     deliver: Deliver,
+    report: Report,
     resolver: Resolver,
     clock: Clock,
 ) -> Sending:
@@ -123,7 +129,10 @@ def build_sending(
     if ways.relay is not None:
         at_once = limits.SMTP_CLIENT_RELAY_AT_ONCE
     sender = MailSender(queue, hand_on, home, tls_results, random.random, clock, at_once)
-    return Sending(sender, hand_on, outgoing, tls_results)
+    tls_reports = TlsReports(
+        host, tls_results, sts, resolver, queue, outgoing, report.signed, clock
+    )
+    return Sending(sender, hand_on, outgoing, tls_results, tls_reports)
 
 
 def relay_of(config: Config) -> Relay | None:

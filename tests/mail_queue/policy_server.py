@@ -1,8 +1,9 @@
-"""An HTTPS server that serves one MTA-STS policy."""
+"""An HTTPS server that serves one MTA-STS policy, and keeps what is posted to it."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 
 
@@ -15,6 +16,7 @@ class PolicyServer:
         self.status = 200
         self.kind = "text/plain; charset=utf-8"
         self.asked = 0
+        self.posted: list[bytes] = []
         self.port = 0
 
     async def start(self) -> PolicyServer:
@@ -28,8 +30,14 @@ class PolicyServer:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"GET /.well-known/mta-sts.txt HTTP/1.1\r\n")
-            self.asked += 1
+            if head.startswith(b"POST "):
+                size = re.search(rb"(?i)content-length: (\d+)", head)
+                assert size is not None
+                assert b"application/tlsrpt+gzip" in head
+                self.posted.append(await reader.readexactly(int(size[1])))
+            else:
+                assert head.startswith(b"GET /.well-known/mta-sts.txt HTTP/1.1\r\n")
+                self.asked += 1
             body = self.text.encode()
             writer.write(
                 f"HTTP/1.1 {self.status} x\r\nContent-Type: {self.kind}\r\nLocation: /other\r\n"

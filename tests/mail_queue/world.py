@@ -9,6 +9,7 @@ from kerwen.accounts.store import accounts
 from kerwen.mail.actions.bring_home import BringHome
 from kerwen.mail.actions.hand_on import HandOn
 from kerwen.mail.actions.queue import Addressee, Envelope
+from kerwen.mail.actions.report_tls import TlsReports
 from kerwen.mail.actions.sts import PolicyFiles, StsPolicies
 from kerwen.mail.actions.tls_results import TlsResults
 from kerwen.mail.actions.ways import Relay, Ways
@@ -26,6 +27,10 @@ from .remote import Behaviour, Remote
 US = "batyr@kerwen.test"
 HOUR = 3_600_000
 _TIMES = Times(connect=2, tls=2, greeting=2, reply=2, block=2, end=2, goodbye=0.2)
+
+
+async def _signed(raw: bytes) -> bytes:
+    return b"X-Signed: yes\r\n" + raw
 
 
 class World:
@@ -87,6 +92,10 @@ class World:
         )  # fmt: skip
         self.hand_on = HandOn(ways, dialer.dial, self.tls_results)
         home = BringHome(mail.recipients, mail.deliver, self.queue)
+        self.tls_reports = TlsReports(
+            "kerwen.test", self.tls_results, self.policies, self.resolver, self.queue,
+            self.outgoing, _signed, self.clock,
+        )  # fmt: skip
         self.sender = MailSender(
             self.queue, self.hand_on, home, self.tls_results, lambda: 0.5, self.clock
         )

@@ -66,19 +66,33 @@ class HandOn:
         ways = self._ways.find(leased.domain, require_tls=leased.envelope.require_tls)
         try:
             while work.left and (way := await anext(ways, None)) is not None:
-                found = way if isinstance(way, Failed) else await self._open(leased.domain, way)
+                if isinstance(way, Failed):
+                    self._passed_over(leased.domain, way)
+                    work.failures.append((None, way))
+                    continue
+                found = await self._open(leased.domain, way)
                 if isinstance(found, Failed):
-                    work.failures.append((None if isinstance(way, Failed) else way.host, found))
+                    work.failures.append((way.host, found))
                 else:
                     await self._use(found, work)
         finally:
             await ways.aclose()  # type: ignore[attr-defined]
         return work.handed()
 
+    def _passed_over(self, domain: str, failed: Failed) -> None:
+        """A host that was not tried for what is asked of its TLS is counted too."""
+        if failed.tls is not None:
+            policy = "tlsa" if failed.tls == "dnssec-invalid" else "sts"
+            self._tls_results.count(dns.plain(domain), policy, "", failed.tls)
+
     async def _open(self, domain: str, way: Way) -> Connection | Failed:
         """Connects, with less and less asked of TLS where that is allowed and TLS is what fails."""
         found: Connection | Failed = Failed(False, "4.4.1", "no way")
-        told = False
+        name = dns.plain(domain)
+        told = not way.policy
+        if way.failed:
+            self._tls_results.count(name, way.policy, way.host, way.failed)
+            told = True
         for target in way.targets:
             found = await self._dial(target)
             if isinstance(found, Connection):
@@ -86,12 +100,12 @@ class HandOn:
                 self.clear += not found.tls
                 if not told:
                     result = SUCCESS if found.tls else "starttls-not-supported"
-                    self._tls_results.count(domain, way.policy, way.host, result)
+                    self._tls_results.count(name, way.policy, way.host, result)
                 return found
             if found.tls is None:
                 return found
             if not told:
-                self._tls_results.count(domain, way.policy, way.host, found.tls)
+                self._tls_results.count(name, way.policy, way.host, found.tls)
                 told = True
         return found
 

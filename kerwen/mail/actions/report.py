@@ -62,7 +62,7 @@ class Report:
                 self.unsaid += 1
                 return
             never = frozenset({"NEVER"})
-            raw = await self._signed(raw)
+            raw = await self.signed(raw)
             envelope = Envelope("", eight_bit=not raw.isascii(), utf8=not sender.isascii())
             await self._queue.enqueue(envelope, [Addressee(sender, never)], raw)
             return
@@ -72,7 +72,7 @@ class Report:
             made = await sealing.made(trace.return_path("") + raw)
             await self._deliver.run(made, accounts, key=b"report " + told.key)
 
-    async def _signed(self, raw: bytes) -> bytes:
+    async def signed(self, raw: bytes) -> bytes:
         """With our domain's signature, where there are keys: others ask for it (DMARC)."""
         if self.keys is None:
             return raw

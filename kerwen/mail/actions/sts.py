@@ -91,6 +91,11 @@ class StsPolicies:
             kept = await self._renewed(domain, policy_id) or kept
         return kept.policy if kept and kept.policy.mode is not Mode.NONE else None
 
+    async def known(self, domain: str) -> Policy | None:
+        """The policy that is kept; nobody is asked."""
+        kept = await self._kept(domain)
+        return kept.policy if kept is not None else None
+
     def _is_stale(self, kept: Kept | None, policy_id: str) -> bool:
         if kept is None or kept.id != policy_id:
             return True

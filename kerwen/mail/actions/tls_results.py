@@ -7,12 +7,15 @@ Counts are gathered in memory and written now and then; after a crash the last m
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from kerwen.base import limits
 from kerwen.base.clock import Clock
+from kerwen.base.errors import Refused
 from kerwen.mail.store import tls as store
 from kerwen.mail.store.queue_key import QueueKey
 from kerwen.mail.store.tags import Tags
@@ -33,6 +36,8 @@ RESULTS: Final = (
 """Every result that is counted, in the words of RFC 8460 §4.3."""
 _DAY_MS: Final = 86_400_000
 _KIND: Final = "tls result"
+_TAG: Final = b"tls result"
+_AT_ONCE: Final = 200
 
 
 class Happened(msgspec.Struct, frozen=True, array_like=True):
@@ -72,7 +77,7 @@ class TlsResults:
         rows = []
         for (day, happened), count in counts.items():
             plain = msgspec.msgpack.encode(happened)
-            tag = self._tags.tag(0, b"tls result", plain)
+            tag = self._tags.tag(0, _TAG, plain)
             rows.append(store.Counted(day, tag, self._key.seal(tag, _KIND, plain), count))
 
         async def write() -> None:
@@ -86,10 +91,30 @@ class TlsResults:
         async with self._db.read(single=True) as snap:
             rows = await store.of_day(snap, day)
         found = []
-        for one in rows:
-            plain = self._key.open(one.tag, _KIND, one.box)
+        for at, one in enumerate(rows):
+            if at % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)  # each row takes a key of its own: let others go on
+            try:
+                plain = self._key.open(one.tag, _KIND, one.box)
+            except Refused:
+                continue  # damaged: it is swept with its day
             found.append((msgspec.msgpack.decode(plain, type=Happened), one.count))
         return found
+
+    async def days(self) -> list[int]:
+        """The days of which something is written, the oldest first."""
+        async with self._db.read(single=True) as snap:
+            return await store.days(snap, limits.TLS_RESULTS_KEPT_DAYS + 2)
+
+    async def forget(self, day: int, happened: Sequence[Happened]) -> None:
+        """Removes what was written of a day: it has been reported."""
+        tags = [self._tags.tag(0, _TAG, msgspec.msgpack.encode(one)) for one in happened]
+
+        async def write() -> None:
+            async with self._db.write() as tx:
+                await store.forget(tx, day, tags)
+
+        await retrying(write)
 
     async def sweep(self) -> None:
         """Forgets days that nobody reports any more, and policies that are over."""

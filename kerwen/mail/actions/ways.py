@@ -28,11 +28,12 @@ _MIXED: Final = (Trust.ANY, Trust.CLEAR)
 
 class Way(msgspec.Struct, frozen=True):
     """One address to try: `targets` one after the other while TLS is what fails. `policy` is the
-    word of RFC 8460 §4.2 under which it is counted."""
+    word of RFC 8460 §4.2 under which it is counted; empty: it is not."""
 
     host: str
     targets: tuple[Target, ...]
     policy: str = NO_POLICY
+    failed: str = ""  # what is wrong with it already (RFC 8460 §4.3), though it is tried
 
 
 class Relay(msgspec.Struct, frozen=True):
@@ -140,6 +141,7 @@ class Ways:
                     for trust in trusts
                 ),
                 told,
+                "" if allowed or told != "sts" else "validation-failure",
             )
 
     async def _by_relay(self, relay: Relay) -> AsyncIterator[Way | Failed]:
@@ -157,7 +159,7 @@ class Ways:
                 login=relay.login,
                 by_operator=True,
             )
-            yield Way(relay.host, (target,))
+            yield Way(relay.host, (target,), policy="")
 
 
 def _mixed(require_tls: bool) -> tuple[Trust, ...]:

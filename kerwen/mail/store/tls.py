@@ -21,6 +21,8 @@ _COUNT = sql(
     " on conflict (day, tag) do update set count = mail_tls_results.count + excluded.count"
 )
 _DAY = sql("select tag, box, count from mail_tls_results where day = :day order by tag")
+_DAYS = sql("select distinct day from mail_tls_results order by day limit :most")
+_FORGET = sql("delete from mail_tls_results where day = :day and tag {in_ints:tags}")
 _OLD_DAYS = sql("delete from mail_tls_results where day < :day")
 
 
@@ -63,3 +65,13 @@ async def sweep(tx: Tx, now_ms: int, before_day: int) -> None:
     """Forgets policies that are over, and the results of days before one."""
     await tx.run(_OLD, now=now_ms)
     await tx.run(_OLD_DAYS, day=before_day)
+
+
+async def days(snap: Snap, most: int) -> list[int]:
+    """The days of which something was counted, the oldest first."""
+    return [row[0] for row in await snap.all(_DAYS, most=most)]
+
+
+async def forget(tx: Tx, day: int, tags: Sequence[int]) -> None:
+    """Removes what was counted on a day."""
+    await tx.run(_FORGET, day=day, tags=list(tags))
