@@ -56,9 +56,10 @@ _ADD_PAGE = sql(
     " values (:page_no, :account_no, :first_no, :last_no, :held, :live, :places, :copies)"
 )
 _ADD_BOX = sql("insert into mail_page_boxes (page_no, kind, box) values (:page_no, :kind, :box)")
+# sorted here: a sort there would copy the places of every later page before it looks at first_no
 _PAGES = sql(
-    "select page_no, held, live, places, copies from mail_pages where account_no = :account_no"
-    " and last_no >= :first and first_no <= :last order by first_no, page_no"
+    "select page_no, held, live, places, copies, first_no from mail_pages"
+    " where account_no = :account_no and last_no >= :first and first_no <= :last"
 )
 _PAGES_LOCKED = sql(
     "select page_no, held, live, places, copies from mail_pages where account_no = :account_no"
@@ -262,9 +263,12 @@ def _page(row: Sequence[Any]) -> Page:
 
 async def pages(snap: Snap, account_no: int, first: int, last: int) -> list[Page]:
     """The pages that may hold messages between two numbers."""
-    return [
-        _page(row) for row in await snap.all(_PAGES, account_no=account_no, first=first, last=last)
-    ]
+    rows = await snap.all(_PAGES, account_no=account_no, first=first, last=last)
+    return [_page(row[:5]) for row in sorted(rows, key=_first_no)]
+
+
+def _first_no(row: Sequence[Any]) -> tuple[int, int]:
+    return row[5], row[0]
 
 
 async def pages_locked(tx: Tx, account_no: int, first: int, last: int) -> list[Page]:
