@@ -144,7 +144,8 @@ class SmtpConnection(asyncio.Protocol):
     def _go_on(self, data: bytes) -> None:
         """Answers what can be answered at once; begins a task for the first that cannot."""
         command = self._take(data)
-        self._flush()
+        if not isinstance(command, c.Rcpt):  # that is quick: one answer for all then
+            self._flush()
         if command is not None and not self._closing:
             self._busy = True
             if isinstance(command, c.StartTls):

@@ -192,12 +192,12 @@ class _Delivery:
         nos = sorted({one.account_no for one in recipients})
         if len(nos) == 1:  # most deliveries: no lists to unpack
             no = nos[0]
-            self.accounts[no] = await boxes.lock(self._tx, no) or await ensure(
-                self._tx, no, self._now // 1000
-            )
-            inbox = await boxes.named(self._tx, no, INBOX)
-            assert inbox is not None, "every account has an INBOX"
-            self._inboxes = {no: inbox}
+            both = await boxes.lock_with_inbox(self._tx, no)
+            if both is None:
+                await ensure(self._tx, no, self._now // 1000)
+                both = await boxes.lock_with_inbox(self._tx, no)
+            assert both is not None, "every account has an INBOX"
+            self.accounts[no], self._inboxes[no] = both
             return
         found = await boxes.lock_many(self._tx, nos)
         for no in nos:

@@ -17,12 +17,21 @@ from kerwen.storage.sql import sql
 _ACCOUNT: Final = (
     "account_no, modseq, listed, next_mailbox, uidvalidity, used, placed, loose, quota, forgot"
 )
+_ACCOUNT_COLUMNS: Final = 10
 _MAILBOX: Final = (
     "account_no, mailbox_no, name, special, uidvalidity, uidnext, modseq, created, changed,"
     " messages, unseen, deleted, bytes"
 )
 _GET = sql(f"select {_ACCOUNT} from mail_accounts where account_no = :account_no")
 _LOCK = sql(f"select {_ACCOUNT} from mail_accounts where account_no = :account_no {{for_update}}")
+_LOCK_WITH_INBOX = sql(
+    "select "
+    + ", ".join(f"a.{name}" for name in _ACCOUNT.split(", "))
+    + ", "
+    + ", ".join(f"m.{name}" for name in _MAILBOX.split(", "))
+    + " from mail_accounts a join mail_mailboxes m on m.account_no = a.account_no"
+    " where a.account_no = :account_no and m.name = 'INBOX' {for_update}"
+)
 _LOCK_MANY = sql(
     f"select {_ACCOUNT} from mail_accounts where account_no {{in_ints:accounts}}"
     " order by account_no {for_update}"
@@ -168,6 +177,15 @@ async def lock(tx: Tx, account_no: int) -> Account | None:
         return None
     tx.lock(Kind.MAIL, account_no)
     return Account(*row)
+
+
+async def lock_with_inbox(tx: Tx, account_no: int) -> tuple[Account, Mailbox] | None:
+    """`lock`, with the account's INBOX."""
+    row = await tx.one(_LOCK_WITH_INBOX, account_no=account_no)
+    if row is None:
+        return None
+    tx.lock(Kind.MAIL, account_no)
+    return Account(*row[:_ACCOUNT_COLUMNS]), Mailbox(*row[_ACCOUNT_COLUMNS:])
 
 
 async def lock_many(tx: Tx, accounts: Iterable[int]) -> dict[int, Account]:
