@@ -24,9 +24,9 @@ async def run_cleaner(
     while True:
         try:
             kept = await keep.run()
-            expired, swept = await clean.expire(), await clean.sweep()
-            if expired or swept or kept:
-                extra = {"expired": expired, "swept": swept, "removed": kept}
+            cut, expired, swept = await clean.prove(), await clean.expire(), await clean.sweep()
+            if cut or expired or swept or kept:
+                extra = {"cut": cut, "expired": expired, "swept": swept, "removed": kept}
                 log.info("media cleaned", extra=extra)
         except (Refused, Unavailable) as error:
             log.warning("media not cleaned", extra={"why": str(error)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -136,6 +136,15 @@ _UNUSED = sql(
     " and created_ms < :before and used_ms < :before and (created_ms, media_id)"
     " > (:after_ms, :after_id) order by created_ms, media_id limit :count"
 )
+_MARK = sql(
+    "insert into media_unproved (media_id, blob, size, created_ms)"
+    " values (:media_id, :blob, :size, :created_ms)"
+)
+_UNPROVED = sql(
+    "select media_id, blob, size from media_unproved where created_ms < :before_ms"
+    " order by media_id limit :count"
+)
+_PROVED = sql("delete from media_unproved where media_id {in_texts:ids}")
 _NAMED = sql(
     "select blob from media where blob {in_texts:keys}"
     " union all select blob from media_thumbnail where blob {in_texts:keys}"
@@ -174,6 +183,27 @@ async def add(tx: Tx, media: Media) -> None:
     )
 
 
+async def mark_unproved(tx: Tx, media: Media) -> None:
+    """Notes that the disk is still at the file of a row."""
+    await tx.run(
+        _MARK,
+        media_id=media.media_id,
+        blob=media.blob,
+        size=media.size,
+        created_ms=media.created_ms,
+    )
+
+
+async def unproved(snap: Snap, before_ms: int, count: int) -> list[tuple[str, str, int]]:
+    """(media id, blob, size) of rows from before a time that are still marked."""
+    return await snap.all(_UNPROVED, before_ms=before_ms, count=count)
+
+
+async def proved(tx: Tx, media_ids: Iterable[str]) -> None:
+    """Their files are on disk, or their rows are gone."""
+    await tx.run(_PROVED, ids=media_ids)
+
+
 async def fill(tx: Tx, media: Media) -> bool:
     """Gives a created piece of ours its bytes; False if it has some already or is gone."""
     return bool(
@@ -192,6 +222,13 @@ async def remove(tx: Tx, origin: str, media_id: str) -> bool:
     """Removes a row and its thumbnails' rows; False if it was gone."""
     await tx.run(_REMOVE_THUMBNAILS, origin=origin, media_id=media_id)
     return bool(await tx.run(_REMOVE, origin=origin, media_id=media_id))
+
+
+async def forget(tx: Tx, media: Media) -> None:
+    """Removes a row whose file never came to be, what its owner paid for it, and its mark."""
+    if await remove(tx, media.origin, media.media_id) and media.account_no is not None:
+        await use(tx, media.account_no, -media.size, -1)
+    await proved(tx, [media.media_id])
 
 
 async def of_account(snap: Snap, account_no: int, before_ms: int, count: int) -> list[Media]:

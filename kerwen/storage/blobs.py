@@ -1,6 +1,8 @@
 """Blobs: bytes under a fresh name of ours, written once, deleted when no row names them.
 
 Bytes before rows: when a `put` returns, the blob is on disk, so the row that names it may commit.
+Who begins with the row earlier (`begin`) acknowledges neither before both are on disk, and can
+tell after a crash which rows to look at.
 If that row never comes, the blob is an orphan, and `sweep` removes it. Rows go before bytes when
 something is deleted: commit first, then `delete`; a crash between leaves an orphan again.
 
@@ -34,6 +36,19 @@ class Blob:
     size: int
 
 
+class Arriving(Protocol):
+    """A blob that has come whole; the disk may still be at it."""
+
+    blob: Blob
+    settled: bool  # it is on disk already
+
+    async def settle(self) -> None:
+        """Waits until it is on disk; on an error, which is raised, nothing of it stays."""
+
+    async def discard(self) -> None:
+        """Leaves nothing of it."""
+
+
 class Reader(Protocol):
     """The bytes of a blob in chunks. `aclose` may come at any time and must come."""
 
@@ -58,6 +73,9 @@ class Blobs(Protocol):
     async def put(self, chunks: AsyncIterator[bytes], most: int) -> Blob:
         """Stores a stream; on any error nothing stays. `Refused(TOO_LARGE)` above `most` bytes."""
 
+    async def begin(self, chunks: AsyncIterator[bytes], most: int) -> Arriving:
+        """As `put`, but returns when the last byte was taken: `settle` waits for the disk."""
+
     async def put_bytes(self, data: bytes) -> Blob:
         """Stores bytes that are in memory already."""
 
@@ -66,6 +84,9 @@ class Blobs(Protocol):
 
     async def open(self, key: str, start: int, end: int) -> Reader:
         """A range as a stream; a missing blob is told here, not while reading."""
+
+    async def sizes(self, keys: Iterable[str]) -> dict[str, int]:
+        """Sizes in bytes of the blobs that are there."""
 
     async def delete(self, keys: Iterable[str]) -> None:
         """Removes blobs; those that are gone already are no error."""

@@ -256,6 +256,31 @@ class _Lane:
             self._ended = None
 
 
+class _Arriving:
+    """A blob of which the disk has not said yet that it has it."""
+
+    settled = False
+
+    def __init__(
+        self, store: FileBlobs, incoming: _Incoming, size: int, done: Future[None]
+    ) -> None:
+        self.blob = Blob(incoming.key, size)
+        self._store = store
+        self._incoming = incoming
+        self._done = done
+
+    async def settle(self) -> None:
+        try:
+            with _disk_errors():
+                await asyncio.wrap_future(self._done)
+        except BaseException:
+            await asyncio.shield(self.discard())
+            raise
+
+    async def discard(self) -> None:
+        await self._store.run(self._incoming.discard)
+
+
 class _FileReader:
     """A range of an open file, a chunk at a time."""
 
@@ -316,14 +341,19 @@ class FileBlobs:
         self._held = 0  # bytes of all uploads that wait to be handed to a thread
 
     async def put(self, chunks: AsyncIterator[bytes], most: int) -> Blob:
+        arriving = await self.begin(chunks, most)
+        await arriving.settle()
+        return arriving.blob
+
+    async def begin(self, chunks: AsyncIterator[bytes], most: int) -> _Arriving:
         incoming = _Incoming(self._disk, self._root, new_key(self._clock()), self._reserve)
         try:
             with _disk_errors():
-                size = await self._take(incoming, chunks, most)
+                size, done = await self._take(incoming, chunks, most)
         except BaseException:
-            await asyncio.shield(self._run(incoming.discard))
+            await asyncio.shield(self.run(incoming.discard))
             raise
-        return Blob(incoming.key, size)
+        return _Arriving(self, incoming, size, done)
 
     async def put_bytes(self, data: bytes) -> Blob:
         async def once() -> AsyncIterator[bytes]:
@@ -331,8 +361,10 @@ class FileBlobs:
 
         return await self.put(once(), len(data))
 
-    async def _take(self, incoming: _Incoming, chunks: AsyncIterator[bytes], most: int) -> int:
-        """Writes while bytes come; the blob's size when all of it is on disk."""
+    async def _take(
+        self, incoming: _Incoming, chunks: AsyncIterator[bytes], most: int
+    ) -> tuple[int, Future[None]]:
+        """Writes while bytes come; the blob's size, and what ends when all of it is on disk."""
         writer = _Lane(self._pool, incoming.write)
         waiting: list[bytes] = []
         size = written = 0
@@ -349,38 +381,41 @@ class FileBlobs:
                     waiting, written = [], size
                     if writer.waiting > _WAITING_MAX:
                         await writer.quiet()
-            await asyncio.wrap_future(writer.end(waiting, incoming.finish))
+            return size, writer.end(waiting, incoming.finish)
         finally:
             self._held -= size - written
-        return size
 
     async def get(self, key: str, start: int, end: int) -> bytes:
         path = _path(self._root, key)
         with _disk_errors():
             found = _read_cached(path, start, end) if end - start <= _READ_NOW else None
-            return found if found is not None else await self._run(_read_file, path, start, end)
+            return found if found is not None else await self.run(_read_file, path, start, end)
 
     async def open(self, key: str, start: int, end: int) -> _FileReader:
         with _disk_errors():
-            fd = await self._run(_open_checked, _path(self._root, key), end)
+            fd = await self.run(_open_checked, _path(self._root, key), end)
         return _FileReader(self._pool, fd, start, end)
+
+    async def sizes(self, keys: Iterable[str]) -> dict[str, int]:
+        with _disk_errors():
+            return await self.run(_sizes, self._root, list(keys))
 
     async def delete(self, keys: Iterable[str]) -> None:
         paths = [_path(self._root, key) for key in keys]
         with _disk_errors():
-            await self._run(self._remove, paths)
+            await self.run(self._remove, paths)
 
     async def sweep(self, named: Named, before_ms: int) -> int:
         removed = 0
         with _disk_errors():
-            for folder in await self._run(_folders, self._root):
-                keys = await self._run(_old_files, folder, before_ms)
+            for folder in await self.run(_folders, self._root):
+                keys = await self.run(_old_files, folder, before_ms)
                 orphans: list[str] = []
                 for at in range(0, len(keys), SWEEP_BATCH):
                     batch = keys[at : at + SWEEP_BATCH]
                     known = await named(batch)
                     orphans += [_path(self._root, key) for key in batch if key not in known]
-                removed += await self._run(self._remove, orphans)
+                removed += await self.run(self._remove, orphans)
         return removed
 
     async def close(self) -> None:
@@ -396,7 +431,8 @@ class FileBlobs:
                 pass
         return removed
 
-    async def _run(self, deed: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, deed: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a deed on one of the threads."""
         return await asyncio.wrap_future(self._pool.submit(deed, *args, **kwargs))
 
 
@@ -430,6 +466,16 @@ def _read_cached(path: str, start: int, end: int) -> bytes | None:
     finally:
         os.close(fd)
     return bytes(data) if whole else None
+
+
+def _sizes(root: str, keys: list[str]) -> dict[str, int]:
+    found = {}
+    for key in keys:
+        try:
+            found[key] = os.stat(_path(root, key)).st_size
+        except FileNotFoundError:
+            continue
+    return found
 
 
 def _read_file(path: str, start: int, end: int) -> bytes:

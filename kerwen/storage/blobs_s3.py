@@ -8,6 +8,7 @@ rule of the bucket (AbortIncompleteMultipartUpload) removes them: docs/media.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
@@ -117,6 +118,22 @@ class _S3Reader:
         self._stream = None  # dropping it ends the request
 
 
+class _Arrived:
+    """An object is in the bucket when it has come."""
+
+    settled = True
+
+    def __init__(self, store: S3Blobs, blob: Blob) -> None:
+        self.blob = blob
+        self._store = store
+
+    async def settle(self) -> None:
+        """Nothing is to be waited for."""
+
+    async def discard(self) -> None:
+        await self._store.delete([self.blob.key])
+
+
 class S3Blobs:
     """The `Blobs` of one bucket and prefix."""
 
@@ -203,6 +220,9 @@ class S3Blobs:
                 max_concurrency=_PARTS_AT_ONCE,
             )
 
+    async def begin(self, chunks: AsyncIterator[bytes], most: int) -> _Arrived:
+        return _Arrived(self, await self.put(chunks, most))
+
     async def put_bytes(self, data: bytes) -> Blob:
         import obstore
 
@@ -229,6 +249,15 @@ class S3Blobs:
         with _s3_errors():
             found = await obstore.get_async(self._store, key, options={"range": (start, end)})
             return _S3Reader(found.stream(min_chunk_size=CHUNK), end - start)
+
+    async def sizes(self, keys: Iterable[str]) -> dict[str, int]:
+        import obstore
+
+        found = {}
+        for key in keys:
+            with contextlib.suppress(Refused), _s3_errors():
+                found[key] = (await obstore.head_async(self._store, key))["size"]
+        return found
 
     async def delete(self, keys: Iterable[str]) -> None:
         import obstore

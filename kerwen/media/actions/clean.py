@@ -1,4 +1,5 @@
-"""Removes what nobody needs: announced uploads that never came, blobs that no row names."""
+"""Removes what nobody needs: announced uploads that never came, blobs that no row names, rows
+whose file a crash has cut."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from kerwen.storage.blobs import Blobs, Named
 from kerwen.storage.database import Database, retrying
 
 ORPHAN_MS: Final = 24 * 3_600_000  # far more than any upload takes from its last byte to its row
+_UNPROVED_MS: Final = 10 * 60_000  # the disk is not at a file for so long
 _AT_ONCE: Final = 500
 
 
@@ -41,6 +43,32 @@ class Clean:
         while removed := await retrying(write):
             count += removed
         return count
+
+    async def prove(self) -> int:
+        """Looks at the files of rows that were written while the disk was at them: what a crash
+        has cut goes with its row, which nobody was ever told of. How many those were."""
+        before_ms, count = self._clock() - _UNPROVED_MS, 0
+        while True:
+            async with self._db.read() as snap:
+                marked = await store.unproved(snap, before_ms, _AT_ONCE)
+            if not marked:
+                return count
+            sizes = await self._blobs.sizes(blob for _, blob, _ in marked)
+            cut = [media_id for media_id, blob, size in marked if sizes.get(blob) != size]
+            await self._settle(cut, [media_id for media_id, _, _ in marked])
+            await self._blobs.delete(blob for media_id, blob, _ in marked if media_id in set(cut))
+            count += len(cut)
+
+    async def _settle(self, cut: Sequence[str], marked: Sequence[str]) -> None:
+        async def write() -> None:
+            async with self._db.write() as tx:
+                for media_id in cut:
+                    media = await store.find(tx, store.OURS, media_id)
+                    if media is not None:
+                        await store.forget(tx, media)
+                await store.proved(tx, marked)
+
+        await retrying(write)
 
     async def sweep(self) -> int:
         """Removes old blobs that nobody names; how many there were."""

@@ -1,4 +1,10 @@
-"""Takes a file: bytes to the blobs first, then the row that names them."""
+"""Takes a file: bytes to the blobs, and the row that names them.
+
+The row of an upload is written while the disk is still at the bytes: nobody knows its id before
+both are on disk. A mark beside the row goes with the next upload; what a crash leaves marked is
+looked at by `clean.py`. An announced upload, whose id people may know already, takes one after
+the other.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +20,8 @@ from kerwen.media.store import OURS, Media
 from kerwen.storage.blobs import Blob, Blobs
 from kerwen.storage.database import Database, Kind, Tx, retrying
 
+_PROVED_AT_ONCE = 200
+_PROVED_MAX = 2_000  # more than that are looked at by the cleaner
 _UNDONE = {Unready.DISK_FULL, Unready.BUSY, Unready.STOPPING}  # surely nothing was committed
 
 
@@ -36,6 +44,7 @@ class Uploads:
         self._blobs = blobs
         self._rules = rules
         self._clock = clock
+        self._proved: list[str] = []  # on disk: their marks go with the next upload
 
     async def upload(self, file: Incoming) -> str:
         """Stores a file under a fresh media id (128 random bits). # CS #post_matrixmediav3upload
@@ -43,16 +52,45 @@ class Uploads:
         `Refused`: TOO_LARGE, OVER_QUOTA.
         """
         await self._may_upload(file)
-        blob = await self._blobs.put(file.chunks, self._rules.upload_bytes_max)
-        media = self._media(file, blob, secrets.token_urlsafe(16))
+        arriving = await self._blobs.begin(file.chunks, self._rules.upload_bytes_max)
+        media = self._media(file, arriving.blob, secrets.token_urlsafe(16))
+        proved = self._proved[:_PROVED_AT_ONCE]
 
         async def write() -> None:
             async with self._db.write() as tx:
-                await self._take_quota(tx, file.account_no, blob.size)
+                await self._take_quota(tx, file.account_no, media.size)
                 await store.add(tx, media)
+                if not arriving.settled:
+                    await store.mark_unproved(tx, media)
+                if proved:
+                    await store.proved(tx, proved)
 
-        await self._name(blob, write)
+        try:
+            await retrying(write)
+        except (Refused, Unavailable) as error:
+            if isinstance(error, Refused) or error.reason in _UNDONE:
+                await arriving.discard()
+            else:  # the row may be there: its file is to be whole
+                await arriving.settle()
+            raise
+        del self._proved[: len(proved)]
+        try:
+            await arriving.settle()
+        except Unavailable:
+            await self._take_back(media)
+            raise
+        if not arriving.settled and len(self._proved) < _PROVED_MAX:
+            self._proved.append(media.media_id)
         return media.media_id
+
+    async def _take_back(self, media: Media) -> None:
+        """The disk failed under a file whose row was written meanwhile."""
+
+        async def write() -> None:
+            async with self._db.write() as tx:
+                await store.forget(tx, media)
+
+        await retrying(write)
 
     async def fill(self, file: Incoming, media_id: str) -> None:
         """Stores a file into a created piece of media and wakes those who wait for it.
