@@ -28,7 +28,7 @@ _UNKNOWN: Final = dns.FAILED
 
 
 class Check:
-    """`answer` None: there is no DNS (development); then only signatures are looked at, in vain."""
+    """`answer` None: there is no DNS (development), and nothing can be known."""
 
     def __init__(self, host: str, answer: Answer | None, clock: Clock = now_ms) -> None:
         self._host = host
@@ -52,7 +52,7 @@ class Check:
         signed, sealed = dkim.FIELD in names, b"arc-seal" in names
         body = raw[end:] if signed or sealed else b""
         if self._answer is None:
-            return Seen(authors=authors, dkim=self._unasked(header, body, now_s) if signed else ())
+            return Seen(authors=authors)
         deadline = asyncio.get_running_loop().time() + CHECKS_S
 
         async def answer(question: Dns) -> Found:
@@ -106,11 +106,6 @@ class Check:
             return asyncio.run_coroutine_threadsafe(_await(answer, question), loop).result()
 
         return await asyncio.to_thread(ask_now, rule, from_thread)
-
-    def _unasked(self, header: bytes, body: bytes, now_s: int) -> tuple[dkim.Dkim, ...]:
-        if len(body) > OFF_LOOP:
-            return ()
-        return tuple(ask_now(dkim.verify(header, body, now_s), lambda question: dns.NO_NAME))
 
 
 async def _await(answer: Answer, question: Dns) -> Found:

@@ -68,6 +68,7 @@ class Receive:
         found: Sequence[Found],
         pieces: Sequence[bytes | memoryview],
         *,
+        here: bytes = b"",
         onward: bytes = b"",
         addressees: Sequence[Addressee] = (),
         targets: Mapping[int, tuple[Target, ...]] | None = None,
@@ -77,10 +78,11 @@ class Receive:
         """Delivers to all accounts once each, and queues for elsewhere; durable on return.
 
         `pieces` make the message; the first holds the fields that we put before what came. Here
-        it gets a Return-Path; what goes on elsewhere gets the fields `onward`, and goes to
-        `addressees` and to whom aliases name. Where it goes elsewhere too, the same bytes (and
-        `mark`) of the same sender are delivered here once in a week: should the queue fail, the
-        sender repeats all of it. `targets`: where it goes in an account, if not to INBOX.
+        it gets a Return-Path and the fields `here`; what goes on elsewhere gets the fields
+        `onward`, and goes to `addressees` and to whom aliases name. Where it goes elsewhere too,
+        the same bytes (and `mark`) of the same sender are delivered here once in a week: should
+        the queue fail, the sender repeats all of it. `targets`: where it goes in an account, if
+        not to INBOX.
         """
         accounts = dict.fromkeys(no for one in found for no, _ in one.accounts)
         elsewhere = {one.address: one for one in addressees}
@@ -96,7 +98,8 @@ class Receive:
         told: list[Delivered] = []
         if accounts:
             to = [Recipient(no, (targets or {}).get(no, _INBOX)) for no in accounts]
-            made = await sealing.made(b"".join((trace.return_path(envelope.sender), *pieces)))
+            whole = b"".join((trace.return_path(envelope.sender), here, *pieces))
+            made = await sealing.made(whole)
             told = await self._deliver.run(made, to, key=key, date_s=date_s)
         if elsewhere:
             whole = b"".join((onward, *pieces))

@@ -94,6 +94,7 @@ class Submit:
                      eight_bit=leaves and not raw.isascii(), account_no=sender.account_no),
             [one.found for one in accepted],
             pieces,
+            here=auth_results.build(self._host, [Result("auth", "pass")]),
             onward=delivered_to(aliases),
             addressees=addressees(accepted),
             mark=mark.encode() if added else b"",
@@ -117,8 +118,7 @@ class Submit:
     def _marks(
         self, peer: Peer, letter: Letter, accepted: Sequence[Accepted], mark: str, now: int
     ) -> bytes:
-        """Our fields. Where somebody writes from is nobody's business: no address is told."""
-        proved = Result("auth", "pass")
+        """Our field. Where somebody writes from is nobody's business: no address is told."""
         arrival = Arrival(
             helo="",
             address="",
@@ -132,4 +132,4 @@ class Submit:
             utf8=letter.utf8,
             recipient=accepted[0].address if len(accepted) == 1 else None,
         )
-        return auth_results.build(self._host, [proved]) + trace.received(arrival)
+        return trace.received(arrival)
