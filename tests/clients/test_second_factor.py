@@ -31,14 +31,15 @@ class Owner:
     def __init__(self, server: Server) -> None:
         self.url = server.url
         self.name = f"p{uuid.uuid4().hex[:12]}"
-        self._http = http.client.HTTPConnection("127.0.0.1", server.port_base + PORTS["http"])
+        self._port = server.port_base + PORTS["http"]
+        self.reconnect()
         self.token = ""
         auth = {"type": "m.login.dummy"}
         body = {"username": self.name, "password": PASSWORD, "auth": auth}
         self.token = self.ask("POST", "/_matrix/client/v3/register", body)["access_token"]
         own = "/_kerwen/account/second_factor"
-        begun = self.ask("POST", own + "/totp", {"name": "phone", "auth": self._password()})
-        self._secret = base64.b32decode(begun["secret"])
+        begun = self.ask("POST", own + "/totp", self.first("phone"))
+        self.secret = base64.b32decode(begun["secret"])
         self._step = 0
         confirm = {"enrolment": begun["enrolment"], "code": self.code()}
         self.recovery_codes = self.ask("POST", own + "/confirm", confirm)["recovery_codes"]
@@ -47,18 +48,34 @@ class Owner:
     def code(self) -> str:
         """A code that was not used: of the next step where this one's was."""
         self._step = max(self._step + 1, totp.step_at(int(time.time() * 1000)) - 1)
-        return totp.hotp(self._secret, self._step)
+        return totp.hotp(self.secret, self._step)
 
     def _make_app_password(self) -> str:
         path = "/_kerwen/account/app_passwords"
-        half = self.ask("POST", path, {"name": "mail", "auth": self._password()})
-        shown = {"type": STAGE, "session": half["session"], "code": self.code()}
-        found: str = self.ask("POST", path, {"name": "mail", "auth": shown})["app_password"]
+        half = self.ask("POST", path, self.first("mail"))
+        body = {"name": "mail", **self.second(half["session"])}
+        found: str = self.ask("POST", path, body)["app_password"]
         return found
 
-    def _password(self) -> dict[str, Any]:
+    def reconnect(self) -> None:
+        """After the server was away."""
+        self._http = http.client.HTTPConnection("127.0.0.1", self._port)
+
+    def first(self, name: str) -> dict[str, Any]:
+        """A body with a name and the password's stage."""
+        return {"name": name, "auth": self._password(PASSWORD)}
+
+    def second(self, session: str) -> dict[str, Any]:
+        """A body with the second stage."""
+        return {"auth": {"type": STAGE, "session": session, "code": self.code()}}
+
+    def log_in(self, code: str) -> Any:
+        """The answer to the password with a code behind it."""
+        return self.ask("POST", "/_matrix/client/v3/login", self._password(f"{PASSWORD} {code}"))
+
+    def _password(self, password: str) -> dict[str, Any]:
         identifier = {"type": "m.id.user", "user": self.name}
-        return {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
+        return {"type": "m.login.password", "identifier": identifier, "password": password}
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One request as the owner."""
