@@ -6,12 +6,13 @@ Pure: time and chance come in as arguments. In memory only, bounded; the oldest 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
 
 LIFE_MS = 5 * 60_000
+ANSWERS_KEPT = 8
 
 
 @dataclass(slots=True)
@@ -23,6 +24,8 @@ class Meeting:
     changed_ms: int
     expires_ms: int
     turns: int = 0
+    answers: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """The turns that came of the last transactions, for requests that are repeated."""
 
 
 class Rendezvous:
@@ -66,6 +69,17 @@ class Rendezvous:
         meeting.turn = f"{name[:8]}.{meeting.turns}"
         meeting.text, meeting.changed_ms = text, now_ms
         return meeting, True
+
+    def answer(self, name: str, txn_id: str, now_ms: int) -> str | None:
+        """The turn that came of a transaction before; None for a new one. `Refused(NOT_FOUND)`."""
+        return self.find(name, now_ms).answers.get(txn_id)
+
+    def keep_answer(self, name: str, txn_id: str, now_ms: int) -> None:
+        """The turn of now came of this transaction."""
+        meeting = self.find(name, now_ms)
+        meeting.answers[txn_id] = meeting.turn
+        if len(meeting.answers) > ANSWERS_KEPT:
+            meeting.answers.popitem(last=False)
 
     def end(self, name: str, now_ms: int) -> None:
         """The devices have met; `Refused(NOT_FOUND)`."""

@@ -129,6 +129,14 @@ async def test_the_second_form(world: OAuthWorld) -> None:
     assert await call("PUT", path, put) == (200, done), "the answer may have been lost"
     status, late = await call("PUT", path, {**put, "data": "Me too"})
     assert (status, late["errcode"]) == (409, "IO_ELEMENT_MSC4388_CONCURRENT_WRITE")
+    named = {"sequence_token": done["sequence_token"], "data": "Hello again"}
+    status, third = await call("PUT", path + "/txn1", named)
+    assert status == 200
+    status, fourth = await call("PUT", path + "/txn2", {**third, "data": "Hello from B again"})
+    assert status == 200
+    assert await call("PUT", path + "/txn1", named) == (200, third), "asked for once more"
+    assert (await call("GET", path))[1]["sequence_token"] == fourth["sequence_token"]
+    assert (await call("PUT", path + "/txn3", named))[0] == 409
     assert (await call("POST", SECOND, {"data": "ä" * 2_049}))[0] == 413
     assert (await call("POST", SECOND, {}))[0] == 400
     assert (await call("POST", SECOND, {"data": 7}))[0] == 400

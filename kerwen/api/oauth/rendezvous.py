@@ -19,6 +19,7 @@ from kerwen.oauth.rendezvous import Meeting, Rendezvous
 
 _FIRST = "/_matrix/client/unstable/org.matrix.msc4108/rendezvous"
 _SECOND = "/_matrix/client/unstable/io.element.msc4388/rendezvous"
+TXN_ID_MAX = 255
 _EXPOSED = (b"access-control-expose-headers", b"ETag")
 
 
@@ -55,6 +56,9 @@ class RendezvousApi:
             Route("POST", _SECOND, self.begin_json, anyone, heavy, "MSC4388", json_most),
             Route("GET", second, self.look_json, anyone, read, "MSC4388"),
             Route("PUT", second, self.replace_json, anyone, write, "MSC4388", json_most),
+            Route(
+                "PUT", second + "/{txnId}", self.replace_json, anyone, write, "MSC4388", json_most
+            ),
             Route("DELETE", second, self.end_json, anyone, write, "MSC4388"),
         ]
 
@@ -86,7 +90,7 @@ class RendezvousApi:
         name, turn = request.params["name"], seen.strip('"')
         meeting, done = self._meetings.replace(name, turn, request.body, self._clock())
         if done:
-            return Reply(b"", 202, _headers(meeting))
+            return Reply(b"", 202, _headers(meeting, b"text/plain"))
         body = {
             "errcode": "M_UNKNOWN",
             "org.matrix.msc4108.errcode": "M_CONCURRENT_WRITE",
@@ -121,10 +125,17 @@ class RendezvousApi:
         return _uncached({"data": meeting.text.decode(errors="replace"), **left})
 
     async def replace_json(self, request: Request) -> Any:
-        """PUT /_matrix/client/unstable/io.element.msc4388/rendezvous/{name}"""
-        body, name = request.json(Leaving), request.params["name"]
+        """PUT /_matrix/client/unstable/io.element.msc4388/rendezvous/{name}; newer clients name
+        a transaction, by which a repeated request is known.
+        """
+        body, name, now = request.json(Leaving), request.params["name"], self._clock()
+        txn_id = request.params.get("txnId", "")[:TXN_ID_MAX]
+        if txn_id and (known := self._meetings.answer(name, txn_id, now)):
+            return _uncached({"sequence_token": known})
         text = body.data.encode(errors="replace")
-        meeting, done = self._meetings.replace(name, body.sequence_token, text, self._clock())
+        meeting, done = self._meetings.replace(name, body.sequence_token, text, now)
+        if done and txn_id:
+            self._meetings.keep_answer(name, txn_id, now)
         if done or meeting.text == text:  # the answer to the same request was lost
             return _uncached({"sequence_token": meeting.turn})
         code = "IO_ELEMENT_MSC4388_CONCURRENT_WRITE"
