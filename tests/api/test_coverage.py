@@ -19,6 +19,7 @@ _EXTRA = (
     "/_matrix/push/v1/notify",  # of the push gateway API
     "/_matrix/client/unstable/",
     "/_matrix/media/r0/",
+    "/_matrix/client/v3/auth/",  # CS #fallback: in the prose, not in the data
     "/_matrix/client/v1/rtc/transports",  # MSC4143
     "/_matrix/client/v1/delayed_events",  # MSC4140
     "/_matrix/client/v4/sync",  # MSC4186
