@@ -157,7 +157,7 @@ def build_mail(
         await sending.outgoing.close()
         await resolver.close()
         compact.close()
-        tastes.close()
+        await tastes.drain()
         open_vaults.close()
         delivery_keys.close()
 
