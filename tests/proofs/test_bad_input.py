@@ -168,7 +168,7 @@ def judge_error(answer: Answer) -> str:
         return "an error that is not JSON"
     if answer.status == 401 and "flows" in body:
         return ""  # CS #user-interactive-authentication-api
-    if not re.fullmatch(r"M_[A-Z_]+", str(body.get("errcode"))):
+    if not re.fullmatch(r"([A-Z0-9]+\.)*M_[A-Z_]+", str(body.get("errcode"))):
         return "no errcode"
     if not isinstance(body.get("error"), str):
         return "no error text"
