@@ -335,7 +335,12 @@ def build_messenger(
         return build_oauth(db, domain, base_url, accounts, profiles, vaults, clock)
 
     thumbnailer = Thumbnailer()
-    media = MediaApi(db, blobs, feed, domain, thumbnailer, clock=clock)
+    previews = None
+    if config.url_previews == "on":
+        from kerwen.media.actions.preview import Previews
+
+        previews = Previews(db, blobs, outgoing, domain, clock)
+    media = MediaApi(db, blobs, feed, domain, thumbnailer, previews=previews, clock=clock)
     export = Export(db, blobs, clock)
 
     async def named_by_mail(keys: Sequence[str]) -> set[str]:
@@ -409,6 +414,8 @@ def build_messenger(
     ]
 
     async def close() -> None:
+        if previews is not None:
+            previews.stop()
         await outgoing.close()
         accounts.close()
         await thumbnailer.close()

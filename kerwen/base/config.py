@@ -221,6 +221,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         str | None,
         Meta(description="`s3://…` for an object store. Default: `blobs/` in the data folder."),
     ] = None
+    url_previews: Annotated[
+        Literal["on", "off"],
+        Meta(
+            description="Whether clients may ask what a link leads to. The server then looks at it,"
+            " and so tells its host that somebody here wrote of it."
+        ),
+    ] = "off"
     keep_messages: Annotated[
         int,
         Meta(

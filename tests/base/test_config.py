@@ -173,6 +173,7 @@ def test_every_key_is_a_flag() -> None:
         "turn_uris": ["--turn-uris", "turn:a.test", "--turn-uris", "turns:a.test:443"],
         "turn_secret": ["--turn-secret", "s"],
         "presence": ["--presence", "on"],
+        "url_previews": ["--url-previews", "on"],
         "keep_messages": ["--keep-messages", "7"],
         "keep_files": ["--keep-files", "7"],
         "keep_cached": ["--keep-cached", "7"],

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kerwen.api.http import CORS_HEADERS, Access, Cost, Reply, Request, Route
 from kerwen.base import limits
@@ -29,6 +29,9 @@ from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
 
+if TYPE_CHECKING:  # off on most servers
+    from kerwen.media.actions.preview import Previews
+
 Headers = list[tuple[bytes, bytes]]
 
 # CS #content-repository: the recommended policy, and cross-origin use by web clients
@@ -51,7 +54,7 @@ _WAIT_MS: Final = 20_000
 
 
 class MediaApi:
-    """The routes of media. `remote` fetches other servers' media."""
+    """The routes of media. `remote` fetches other servers' media; no `previews`: they are off."""
 
     def __init__(
         self,
@@ -63,9 +66,11 @@ class MediaApi:
         *,
         rules: MediaRules | None = None,
         remote: RemoteMedia | None = None,
+        previews: Previews | None = None,
         clock: Clock = now_ms,
     ) -> None:
         rules = rules or MediaRules()
+        self._previews = previews
         self._blobs = blobs
         self._domain = domain
         self._rules = rules
@@ -89,7 +94,7 @@ class MediaApi:
             ("GET", f"{client}/download/{name}/{{fileName}}", self.download, {}),
             ("GET", f"{client}/thumbnail/{name}", self.thumbnail, {}),
             ("GET", f"{client}/config", self.config, {}),
-            ("GET", f"{client}/preview_url", self.preview, {}),
+            ("GET", f"{client}/preview_url", self.preview, {"cost": Cost.HEAVY}),
             ("POST", f"{media}/v1/create", self.create, _WRITE),
             ("DELETE", f"/_kerwen/media/{name}", self.delete, {"cost": Cost.WRITE}),
             ("GET", "/_kerwen/media", self.own, {}),
@@ -103,7 +108,7 @@ class MediaApi:
                 ("GET", f"{old}/download/{name}/{{fileName}}", self.download_legacy, _OPEN),
                 ("GET", f"{old}/thumbnail/{name}", self.thumbnail_legacy, _OPEN),
                 ("GET", f"{old}/config", self.config, {}),
-                ("GET", f"{old}/preview_url", self.preview, {}),
+                ("GET", f"{old}/preview_url", self.preview, {"cost": Cost.HEAVY}),
             ]
         return [
             Route(method, path, handler, spec=spec, **({"body_max": most} | more))
@@ -172,9 +177,11 @@ class MediaApi:
         """GET /_matrix/client/v1/media/config"""
         return {"m.upload.size": self._rules.upload_bytes_max}
 
-    async def preview(self, request: Request) -> None:
+    async def preview(self, request: Request) -> dict[str, str | int]:
         """GET /_matrix/client/v1/media/preview_url"""
-        raise Refused(Reason.UNRECOGNIZED, "URL previews are off on this server")
+        if self._previews is None:
+            raise Refused(Reason.UNRECOGNIZED, "URL previews are off on this server")
+        return await self._previews.of(request.need_query("url"))
 
     async def delete(self, request: Request) -> bytes:
         """DELETE /_kerwen/media/{serverName}/{mediaId}"""
