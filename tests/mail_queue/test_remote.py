@@ -11,7 +11,9 @@ import pytest
 
 from kerwen.base.errors import Unavailable, Unready
 from kerwen.mail import retry, sender
+from kerwen.mail.actions.check import Check
 from kerwen.mail.actions.queue import Addressee, Envelope
+from kerwen.mail.letter import NO_WISHES, Letter, Peer
 from kerwen.smtp.client import Connection, Failed, Target, Times
 from tests.mail_store.house import letter
 
@@ -396,6 +398,26 @@ async def test_bounces_to_elsewhere(world: World, writer: str, proved: bool, bou
     assert [(one.sender, one.recipients) for one in remote.kept] == [
         ("", ["x@bare.test"])
     ] * bounced
+
+
+@pytest.mark.parametrize(("spf", "told"), [("v=spf1 ip4:192.0.2.7 -all", 1), ("v=spf1 ?all", 0)])
+async def test_who_wrote_to_an_alias_hears_of_its_failure_if_proved(
+    world: World, spf: str, told: int
+) -> None:
+    """From the door to the bounce: what the checks of a stranger's message found goes with it."""
+    remote = await world.remote()
+    remote.behaviour.rcpt = lambda to, time: "550 no" if to == "a@far.test" else "250 ok"
+    world.build()
+    world.dns.add(f'bare.test TXT "{spf}"')
+    arrive = world.house.mail.arrive
+    arrive._check = Check("kerwen.test", world.resolver.answer, world.clock)
+    await world.house.mail.recipients.add("onward", "a@far.test")
+    peer, writer = Peer(address="192.0.2.7", helo="mx.bare.test"), Letter(sender="x@bare.test")
+    accepted = await arrive.recipient(peer, writer, "onward@kerwen.test", NO_WISHES)
+    await arrive.run(peer, writer, [accepted], letter(1))
+    await world.until_empty()
+    assert remote.tries["a@far.test"] == 1
+    assert [one.recipients for one in remote.kept] == [["x@bare.test"]] * told
 
 
 async def test_a_bounce_that_bounces_ends_there(world: World) -> None:

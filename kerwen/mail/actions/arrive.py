@@ -121,7 +121,7 @@ class Arrive:
         pieces = (marks, kept, memoryview(raw)[end:])
         done = await self._receive.run(
             Envelope(letter.sender, letter.envelope_id, letter.return_full, letter.utf8,
-                     eight_bit=bool(elsewhere) and not raw.isascii()),
+                     eight_bit=bool(elsewhere) and not raw.isascii(), proved=seen.trusted),
             [one.found for one in accepted],
             pieces,
             onward=onward,
