@@ -47,7 +47,8 @@ def add_parsers(account: argparse.ArgumentParser) -> list[argparse.ArgumentParse
     quota.add_argument("size", nargs="?", metavar="SIZE", help="for example 500M, 2G, or none")
     app = deed("app-password", "make a password for one program")
     app.add_argument("label", metavar="LABEL", help="which program")
-    app.add_argument("--password-file", metavar="FILE", help="the account's own password")
+    words = "the account's own password; with a second factor, a space and the code behind it"
+    app.add_argument("--password-file", metavar="FILE", help=words)
     deed("show", "one account in numbers")
     deed("suspend", "let an account read and leave, no more")
     deed("unsuspend", "let a suspended account write again")

@@ -1,5 +1,5 @@
-"""An account with a second factor, met by programs that know passwords only: matrix-nio, imaplib,
-smtplib. They are refused in words, and go on with an app password.
+"""An account with a second factor, met by programs that know nothing of it: matrix-nio, imaplib,
+smtplib, matrix-js-sdk. They are refused in words, and go on with an app password.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import imaplib
 import json
 import smtplib
 import ssl
+import subprocess
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import nio
@@ -20,6 +22,8 @@ import pytest
 from kerwen.accounts import totp
 from kerwen.base.config import PORTS
 from tests.conftest import Server
+
+from .conftest import Target
 
 PASSWORD = "one-password-7"
 STAGE = "org.kerwen.second_factor"
@@ -165,3 +169,12 @@ def test_enrolment_ends_mail_sessions_that_the_password_opened(server: Server) -
     reader = Reader(server)
     with pytest.raises(imaplib.IMAP4.abort):
         reader.read_on()
+
+
+def test_matrix_js_sdk_proves_both_stages(story_server: Target, js_folder: Path) -> None:
+    """It does not know the second one: it opens its page and polls."""
+    command = ["node", str(js_folder / "second_factor.mjs"), story_server.url]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    print(told.stdout, told.stderr)
+    assert told.returncode == 0
+    assert "js told: 3 steps" in told.stdout
