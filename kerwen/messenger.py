@@ -100,6 +100,7 @@ from kerwen.rooms.actions.badge import Badge
 from kerwen.rooms.actions.create_room import CreateRoom
 from kerwen.rooms.actions.delay import LIMITS as DELAY_LIMITS
 from kerwen.rooms.actions.delay import Delay
+from kerwen.rooms.actions.device_lists import moved_between
 from kerwen.rooms.actions.directory import Directory
 from kerwen.rooms.actions.follow_thread import FollowThread
 from kerwen.rooms.actions.hierarchy import Hierarchy
@@ -376,7 +377,7 @@ def build_messenger(
             upload,
             query,
             Claim(db, domain, alone),
-            Changes(db, members.sharing_users),
+            Changes(db, members.sharing_users, moved_between),
         ),
         DehydratedApi(Dehydrate(db, feed, upload, accounts.remove_devices.run, clock)),
         CrossSigningApi(CrossSign(db, cache), check_uia),

@@ -135,6 +135,11 @@ class Filter:
         return (self.rooms is None or room_id in self.rooms) and room_id not in self.not_rooms
 
     @property
+    def shaped(self) -> bool:
+        """Whether events are wanted otherwise than whole and as clients read them."""
+        return self.federation_format or self.event_fields is not None
+
+    @property
     def timeline_limit(self) -> int:
         """How many events of a timeline to send at most."""
         asked = self.timeline.limit

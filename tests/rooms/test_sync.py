@@ -765,7 +765,43 @@ async def test_everybody_who_was_there_is_left(house: House) -> None:
     await cemal.leave(room)
     await ayna.leave(room)
     await batyr.leave(room)
-    assert lists(await ayna.sync(since)) == (set(), {batyr.id, cemal.id})
+    sync = await ayna.sync(since)
+    assert lists(sync) == (set(), {batyr.id, cemal.id})
+    assert await changes(ayna, since, sync["next_batch"]) == (set(), {batyr.id, cemal.id})
+
+
+async def changes(who: Person, since: str, upto: str) -> tuple[set[str], set[str]]:
+    """What /keys/changes says between two tokens."""
+    path = "/_matrix/client/v3/keys/changes"
+    answer = await who.house.call(who.token, "GET", path, None, f"from={since}&to={upto}")
+    assert answer.status == 200, answer
+    return set(answer.json["changed"]), set(answer.json["left"])
+
+
+async def test_changes_of_keys_are_told_again_as_they_were_told(both: House) -> None:
+    ayna, batyr, cemal, dowran = await both.people("ayna", "batyr", "cemal", "dowran")
+    room = await open_room(ayna, batyr)
+    other = await open_room(ayna, batyr, cemal)
+    tokens = [await ayna.now()]
+
+    async def told() -> tuple[set[str], set[str]]:
+        sync = await ayna.sync(tokens[-1])
+        tokens.append(sync["next_batch"])
+        again = await changes(ayna, tokens[-2], tokens[-1])
+        assert again == lists(sync)
+        return again
+
+    assert await told() == (set(), set())
+    await dowran.join(room)
+    assert await told() == ({dowran.id}, set())
+    await cemal.leave(other)
+    assert await told() == (set(), {cemal.id})
+    await batyr.leave(other)  # they still share a room
+    await upload_keys(batyr)
+    assert await told() == ({batyr.id}, set())
+    await ayna.leave(room)
+    assert await told() == (set(), {batyr.id, dowran.id})
+    assert await changes(ayna, tokens[0], tokens[-1]) == (set(), {batyr.id, cemal.id, dowran.id})
 
 
 async def test_a_room_becomes_encrypted(house: House) -> None:
@@ -828,3 +864,27 @@ async def test_inline_filters_in_any_form(house: House) -> None:
     assert answer.status == 400
     assert json.loads(answer.body)["errcode"] in ("M_NOT_JSON", "M_BAD_JSON")
     assert DOMAIN in ayna.id
+
+
+async def test_events_as_other_servers_get_them(both: House) -> None:
+    ayna, batyr = await both.people("ayna", "batyr")
+    room = await open_room(ayna, batyr)
+    gone = await ayna.say(room, "gone")
+    await ayna.redact(room, gone)
+    since = await ayna.now()
+    await batyr.say(room, "here")
+    wish = {"event_format": "federation", "room": {"timeline": {"limit": 3}}}
+    for start in (None, since):
+        block = (await ayna.sync(start, filter=wish))["rooms"]["join"][room]
+        events = [*block["timeline"]["events"], *block.get("state", {}).get("events", [])]
+        assert events
+        for event in events:
+            assert {"auth_events", "prev_events", "hashes", "signatures", "depth"} <= set(event)
+            assert "event_id" not in event
+        assert block["timeline"]["events"][-1]["content"]["body"] == "here"
+        assert "gone" not in str([e["content"] for e in events])
+    wish = {"event_format": "federation", "event_fields": ["depth", "type"]}
+    block = (await ayna.sync(since, filter=wish))["rooms"]["join"][room]
+    assert [set(e) for e in block["timeline"]["events"]] == [{"depth", "type"}]
+    plain = (await ayna.sync(since))["rooms"]["join"][room]["timeline"]["events"]
+    assert "event_id" in plain[0]

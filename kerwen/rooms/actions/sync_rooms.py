@@ -22,6 +22,7 @@ from kerwen.rooms.store.events import LOUD, MARKED, Stored
 from kerwen.rooms.store.receipts import Standing
 from kerwen.rooms.store.relations import any_relations
 from kerwen.rooms.store.state import StateKey
+from kerwen.rooms.versions import room_version
 from kerwen.storage.database import Snap
 
 _SENT_MAX = 20_000  # (device, room) pairs whose lazily sent members are remembered
@@ -177,8 +178,7 @@ class RoomSync:
             parts.append(b'"timeline":' + await self._render(snap, me, place, window, stretch))
         if stretch.changes or me.state_after:
             rendered = await render_all(snap, stretch.changes, window.now_ms, me.device_no)
-            if me.wanted.event_fields is not None:
-                rendered = [_picked(me, e) for e in rendered]
+            rendered = await self._shaped(snap, me, place, stretch.changes, rendered)
             name = me.state_after or b"state"
             parts.append(b'"%b":{"events":[%b]}' % (name, b",".join(rendered)))
         return parts
@@ -266,10 +266,12 @@ class RoomSync:
         if stretch.limited or stretch.whole:
             body = await self._bundled(snap, me, place, window, stretch.timeline)
         else:
-            body = await self._events(snap, me, window, stretch)
+            body = await self._events(snap, me, place, window, stretch)
         return b'{"events":[%b],"limited":%b,"prev_batch":"t%d"}' % (body, flag, stretch.first)
 
-    async def _events(self, snap: Snap, me: Asker, window: Window, stretch: Stretch) -> bytes:
+    async def _events(
+        self, snap: Snap, me: Asker, place: Standing, window: Window, stretch: Stretch
+    ) -> bytes:
         """The events, rendered once for all members who are woken by the same change."""
         timeline = stretch.timeline
         if not timeline:
@@ -277,7 +279,7 @@ class RoomSync:
         room_no, first, last = timeline[0].room_no, timeline[0].seq, timeline[-1].seq
         shared = (
             len(timeline) == last - first + 1
-            and me.wanted.event_fields is None
+            and not me.wanted.shaped
             and all(e.device_no != me.device_no or e.txn_id is None for e in timeline)
         )
         if shared:
@@ -288,9 +290,7 @@ class RoomSync:
             rendered = await render_all(snap, timeline, window.now_ms, me.device_no)
         else:
             rendered = [render(e, window.now_ms, me.device_no) for e in timeline]
-        if me.wanted.event_fields is not None:
-            rendered = [_picked(me, e) for e in rendered]
-        body = b",".join(rendered)
+        body = b",".join(await self._shaped(snap, me, place, timeline, rendered))
         if shared:
             self._recent.keep_in(stretch.ring, first, last, body)
         return body
@@ -305,9 +305,27 @@ class RoomSync:
             viewer = Viewer(me.user_id, me.device_no, me.ignored, sight, window.now_ms)
             bundles = await bundled(snap, place.room_no, timeline, viewer)
         rendered = await render_all(snap, timeline, window.now_ms, me.device_no, bundles=bundles)
-        if me.wanted.event_fields is not None:
-            rendered = [_picked(me, e) for e in rendered]
-        return b",".join(rendered)
+        return b",".join(await self._shaped(snap, me, place, timeline, rendered))
+
+    async def _shaped(
+        self,
+        snap: Snap,
+        me: Asker,
+        place: Standing,
+        found: Sequence[Stored],
+        rendered: list[bytes],
+    ) -> list[bytes]:
+        """The events as the filter wants them: as other servers get them, certain fields only."""
+        if not me.wanted.shaped:
+            return rendered
+        if me.wanted.federation_format:
+            numbers = [event.event_no for event in found]
+            whole = await events.pdus(snap, numbers, room_version(place.version))
+            by_id = {event.event_id: event.raw for event in whole}
+            rendered = [by_id[event.event_id] for event in found]
+        if me.wanted.event_fields is None:
+            return rendered
+        return [_picked(me, event) for event in rendered]
 
     # --- state ------------------------------------------------------------------------------
 
