@@ -211,7 +211,7 @@ def build_messenger(
         names,
         push_rules,
     )
-    membership = Membership(append)
+    membership = Membership(append, f"@{NOTICES}:{domain}")
     services = load_services(config)
 
     # accounts

@@ -50,14 +50,12 @@ class Reason(enum.Enum):
     PROFILE_KEY_TOO_LARGE = "profile_key_too_large"
     MANAGED_BY_SERVER = "managed_by_server"  # account data that clients may only read
     # rooms
-    NOT_IN_ROOM = "not_in_room"
     UNKNOWN_ROOM = "unknown_room"
     ROOM_IN_USE = "room_in_use"
     INVALID_ROOM_STATE = "invalid_room_state"
     UNSUPPORTED_ROOM_VERSION = "unsupported_room_version"
-    INCOMPATIBLE_ROOM_VERSION = "incompatible_room_version"
-    BAD_STATE = "bad_state"
-    CANNOT_LEAVE = "cannot_leave"
+    BAD_STATE = "bad_state"  # nobody can be let in again who was not shut out
+    CANNOT_LEAVE = "cannot_leave"  # what the server has to say is not declined
     BAD_ALIAS = "bad_alias"
     STILL_JOINED = "still_joined"
     INVITE_BLOCKED = "invite_blocked"

@@ -149,6 +149,8 @@ async def test_the_server_speaks_in_a_room_of_its_own(both: House) -> None:
     await notice(desk, ayna, "Maintenance at noon")
     invited = (await ayna.sync())["rooms"]["invite"]
     (room,) = invited
+    declined = "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"
+    await ayna.refused(403, declined, "POST", "rooms", room, "leave", body={})
     await ayna.join(room)
     event = await notice(desk, ayna, "Maintenance is over")
     sync = (await ayna.sync())["rooms"]["join"][room]

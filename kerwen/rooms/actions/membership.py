@@ -25,10 +25,11 @@ _ALLOWED_ROOMS_MAX = 100  # rooms of a restricted join rule that are looked at
 
 
 class Membership:
-    """`who` is (user id, user number)."""
+    """`who` is (user id, user number). `voice`: who speaks for the server (CS #server-notices)."""
 
-    def __init__(self, append: Append) -> None:
+    def __init__(self, append: Append, voice: str = "") -> None:
         self._append = append
+        self._voice = voice
 
     async def resolve(self, room_or_alias: str) -> str:
         """The room id of an id or an alias (CS #room-aliases)."""
@@ -106,6 +107,8 @@ class Membership:
                 raise Refused(Reason.FORBIDDEN, "You are not in this room")
             if now.membership == "leave":
                 return
+            if now.membership == "invite" and now.sender == self._voice:
+                raise Refused(Reason.CANNOT_LEAVE, "What the server has to say is not declined")
             await room.add(_member(who, user_id, _bare("leave", reason)))
 
     async def remove(
@@ -125,7 +128,12 @@ class Membership:
             now = await room.view.state_event(room.tx, "m.room.member", target)
             before = now.membership if now is not None else None
             if only_from is not None and before not in only_from:
-                raise Refused(Reason.FORBIDDEN, f"Their membership is {before or 'none'}")
+                own = await room.view.state_event(room.tx, "m.room.member", who[0])
+                if own is None or own.membership != "join":  # who is where is not their business
+                    raise Refused(Reason.FORBIDDEN, "You are not in this room")
+                unban = only_from == ("ban",)
+                why = Reason.BAD_STATE if unban else Reason.FORBIDDEN
+                raise Refused(why, f"Their membership is {before or 'none'}")
             await room.add(_member(who, target, _bare(membership, reason)))
 
     async def knock(self, who: tuple[str, int], room_id: str, reason: str | None) -> None:
