@@ -9,6 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
+from kerwen.accounts.recovery_codes import code_hash, code_text
+from kerwen.accounts.store import factors
+from kerwen.accounts.store.factors import Factor
+from kerwen.accounts.uia import SECOND_FACTOR
 from kerwen.base.errors import Unavailable
 from kerwen.export.actions import export
 from tests.admin.desk import upload
@@ -104,6 +108,7 @@ async def test_the_owner_gets_all_of_it(both: House) -> None:
     assert account["user_id"] == ayna.id
     assert account["profile"]["displayname"] == "Ayna"
     assert [d["device_id"] for d in account["devices"]] == [ayna.device_id]
+    assert account["second_factors"] == []
     assert orjson.loads(found["2-account-data.json"])["x.y"] == {"a": 1}
     assert orjson.loads(found["3-keys.json"])["key_backups"][0]["auth_data"] == {"k": "v"}
     (backup,) = [orjson.loads(d) for n, d in found.items() if n.startswith("4-")]
@@ -207,3 +212,20 @@ async def test_a_file_that_is_gone_is_left_out(house: House) -> None:
     found = members(await archive(ayna))
     assert [data for name, data in found.items() if name.endswith(".data")] == [b"here"]
     assert "7-reports.json" in found
+
+
+async def test_second_factors_are_asked_for_and_told_without_their_secrets(house: House) -> None:
+    ayna = await house.person("ayna")
+    no = (await house.messenger.accounts.moderate.account(ayna.id)).account_no
+    factor = Factor(1, no, "totp", "phone", 5, 6, 1, b"sealed", None, 7, False)
+    code = code_text(bytes(10))
+    async with house.db.write() as tx:
+        await factors.add(tx, factor)
+        await factors.set_codes(tx, no, [code_hash(no, code)])
+    half = await house.call(ayna.token, "POST", PATH, {"auth": auth_of(ayna)})
+    assert half.status == 401
+    auth = {"type": SECOND_FACTOR, "session": half.json["session"], "code": code}
+    whole = await house.call(ayna.token, "POST", PATH, {"auth": auth})
+    told = orjson.loads(members(whole.body)["1-account.json"])
+    shown = {"kind": "totp", "name": "phone", "created_ms": 5, "used_ms": 6}
+    assert told["second_factors"] == [shown]

@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from kerwen.accounts import profile_store
-from kerwen.accounts.store import accounts, devices, tokens
+from kerwen.accounts.store import accounts, devices, factors, tokens
 from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.export import store
@@ -153,6 +153,10 @@ class Export:
             "app_passwords": [
                 {"name": a.name, "created_ms": a.created_ms, "used_ms": a.used_ms}
                 for a in await tokens.app_passwords(snap, no)
+            ],
+            "second_factors": [
+                {"kind": f.kind, "name": f.name, "created_ms": f.created_ms, "used_ms": f.used_ms}
+                for f in await factors.of(snap, no)
             ],
             "pushers": [
                 {"app_id": app, "kind": kind, "set_ms": at}
