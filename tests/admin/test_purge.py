@@ -391,6 +391,30 @@ async def test_an_erased_account_has_said_nothing(
     assert (job["kind"], job["removed"], job["done_ms"] > 0) == ("erase", 10, True)
 
 
+async def test_an_erasure_outlives_a_crash(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account is closed, and the server ends before the removal is asked for."""
+    ayna, batyr = await house.people("ayna", "batyr")
+    room = await batyr.create_room(**PLAIN)
+    await ayna.join(room)
+    await ayna.say(room, "eraseword")
+    no = (await house.messenger.accounts.moderate.account(ayna.id)).account_no
+    purging = house.messenger.admin.purge
+
+    async def crash(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(purging, "after_deactivated", crash)
+        with pytest.raises(ConnectionError):
+            await house.messenger.accounts.deactivate.run(no, erase=True)
+    assert await purging.jobs(2**62, 9) == []
+    await purging.run()
+    assert b"eraseword" not in await everywhere(house)
+    assert len(await purging.jobs(2**62, 9)) == 1
+    await purging.run()
+    assert len(await purging.jobs(2**62, 9)) == 1
+
+
 async def test_the_worker_runs_and_survives_what_fails(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

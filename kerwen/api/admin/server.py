@@ -20,7 +20,7 @@ _COUNTS = "numbers of the whole house"
 
 class Statistics(msgspec.Struct):
     """Sums over the house; sizes in bytes. `active_1d`: accounts with a device seen since.
-    `cached_…`: media of other servers that are kept here."""
+    `cached_…`: media of other servers, and pictures of links, that are kept here."""
 
     accounts: int
     accounts_closed: int

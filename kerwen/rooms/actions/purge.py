@@ -135,6 +135,7 @@ class Purge:
         """Does what is due, and rests between."""
         clock = asyncio.get_running_loop().time
         enlist_at = 0.0
+        await self._remember_erasures()
         while True:
             begun = clock()
             if self._house_ms and begun >= enlist_at:
@@ -145,6 +146,13 @@ class Purge:
     async def _enlist(self) -> bool:
         async with self._db.write() as tx:
             return await expiry.enlist(tx, _ENLIST) == _ENLIST
+
+    async def _remember_erasures(self) -> None:
+        """Asks for what a crash kept from being asked for, just after an account was closed."""
+        async with self._db.read(long=True) as snap:
+            forgotten = await expiry.unerased(snap)
+        for account_no in forgotten:
+            await self.erase(account_no)
 
     async def round(self) -> bool:
         """One step of each removal and of each room that is due; whether there is more to do."""
@@ -170,6 +178,7 @@ class Purge:
 
     async def run(self) -> None:
         """Rounds until nothing is left to do."""
+        await self._remember_erasures()
         if self._house_ms:
             while await self._enlist():
                 pass
@@ -217,9 +226,10 @@ class Purge:
         await self._drop_files(files_in((row.sender, row.client) for row in gone))
         async with self._db.write() as tx:
             await self._remove(tx, head, gone)
-            if any(row.flags & (LOUD | MARKED) for row in gone):
+            marked = any(row.flags & MARKED for row in gone)
+            if marked or any(row.flags & LOUD for row in gone):
                 await purge.read_up(tx, head.room_no, last.seq, last.loud)
-                await purge.clear_marks(tx, head.room_no, last.seq)
+                await purge.clear_marks(tx, head.room_no, last.seq, single=marked)
             self._tell(tx, head.room_no, last.seq)
         stays = rows[count].ts if count < len(rows) else None
         return _Step(last.seq, count, count == _BATCH, stays)

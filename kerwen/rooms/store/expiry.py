@@ -64,6 +64,11 @@ _OPEN_OF = sql(
     f"select {_JOB} from room_jobs where done_ms = 0 and kind = :kind and room_id = :room_id"
     " and account_no = :account_no order by job_no limit 1"
 )
+_UNERASED = sql(
+    "select a.account_no from accounts a where a.erased = 1 and not exists (select 1"
+    " from room_jobs j where j.kind = 'erase' and j.account_no = a.account_no)"
+    " order by a.account_no limit 10000"
+)
 _MOVE_JOB = sql(
     "update room_jobs set cursor = :cursor, removed = removed + :removed where job_no = :job_no"
 )
@@ -130,6 +135,11 @@ async def open_job(snap: Snap, kind: str, room_id: str, account_no: int) -> Job 
 async def open_jobs(snap: Snap, count: int) -> list[Job]:
     """What is under way, the oldest first."""
     return [Job(*row) for row in await snap.all(_OPEN_JOBS, count=count)]
+
+
+async def unerased(snap: Snap) -> list[int]:
+    """Accounts that were to be erased, and nobody asked for it. A scan: `long`."""
+    return [row[0] for row in await snap.all(_UNERASED)]
 
 
 async def jobs(snap: Snap, before: int, count: int) -> list[Job]:

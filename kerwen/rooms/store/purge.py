@@ -69,8 +69,11 @@ _READ_UP = sql(
     " where room_no = :room_no and membership = 'join' and read_seq < :seq"
 )
 _CLEAR_MARKS = sql(
-    "delete from push_marks where room_no = :room_no and seq <= :upto and (user_no = 0"
-    " or user_no in (select user_no from members where room_no = :room_no))"
+    "delete from push_marks where user_no in (select user_no from members"
+    " where room_no = :room_no) and room_no = :room_no and seq <= :upto"
+)
+_CLEAR_EVERYONES = sql(
+    "delete from push_marks where user_no = 0 and room_no = :room_no and seq <= :upto"
 )
 _DELETE_STATE = sql(
     "delete from room_state where room_no = :room_no and (type, state_key, from_seq) in"
@@ -177,9 +180,11 @@ async def read_up(tx: Tx, room_no: int, seq: int, loud: int) -> int:
     return await tx.run(_READ_UP, room_no=room_no, seq=seq, loud=loud)
 
 
-async def clear_marks(tx: Tx, room_no: int, upto: int) -> None:
-    """What is gone highlights for nobody."""
-    await tx.run(_CLEAR_MARKS, room_no=room_no, upto=upto)
+async def clear_marks(tx: Tx, room_no: int, upto: int, *, single: bool) -> None:
+    """What is gone highlights for nobody; `single`: nor did it for single members."""
+    await tx.run(_CLEAR_EVERYONES, room_no=room_no, upto=upto)
+    if single:
+        await tx.run(_CLEAR_MARKS, room_no=room_no, upto=upto)
 
 
 async def still_in(
