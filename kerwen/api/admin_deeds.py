@@ -52,6 +52,8 @@ class AdminDeeds:
             "account limits": self.limits,
             "account reset-password": self.reset_password,
             "account stop-reset": self.stop_reset,
+            "account reset-second-factor": self.reset_second_factor,
+            "account stop-second-factor-reset": self.stop_second_factor_reset,
             "account export": self.export,
             "room list": self.rooms,
             "room show": self.room,
@@ -124,6 +126,15 @@ class AdminDeeds:
     async def stop_reset(self, name: str) -> None:
         """`kerwen account stop-reset NAME`"""
         await self._accounts.reset_password.stop(await self._account_no(name))
+
+    async def reset_second_factor(self, name: str) -> dict[str, int]:
+        """`kerwen account reset-second-factor NAME`: takes effect after three days."""
+        resets = self._accounts.reset_factors
+        return {"effect_ms": await resets.begin(0, await self._account_no(name))}
+
+    async def stop_second_factor_reset(self, name: str) -> None:
+        """`kerwen account stop-second-factor-reset NAME`"""
+        await self._accounts.reset_factors.stop(await self._account_no(name))
 
     async def export(self, name: str, file: str, password: str) -> str:
         """`kerwen account export NAME FILE`: with the account's own password only. A file that

@@ -62,6 +62,8 @@ def add_parsers(account: argparse.ArgumentParser) -> list[argparse.ArgumentParse
     reset = deed("reset-password", "begin a reset: it takes effect after three days")
     reset.add_argument("--password-file", metavar="FILE", help="the new password")
     deed("stop-reset", "stop a reset of the password")
+    deed("reset-second-factor", "end a lost second factor: it takes effect after three days")
+    deed("stop-second-factor-reset", "stop that")
     export = deed("export", "write all that is kept of an account to a tar file")
     export.add_argument("file", metavar="FILE", help="a part that is there is gone on with")
     export.add_argument("--password-file", metavar="FILE", help="the account's own password")

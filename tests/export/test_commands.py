@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kerwen import cli
+from tests.clients.test_second_factor import PASSWORD, Owner
 from tests.conftest import FreshServer, Server
 
 Kerwen = Callable[..., str]
@@ -93,6 +94,23 @@ def test_an_operators_day(fresh_server: FreshServer, tmp_path: Path, kerwen: Ker
     assert "accounts: 3" in kerwen(server, "server", "statistics")
     refused = kerwen(server, "media", "delete", "no-uri", code=1)
     assert refused == "kerwen: Write mxc://SERVER/ID\n"
+
+
+def test_the_second_factor_on_the_command_line(fresh_server: FreshServer, kerwen: Kerwen) -> None:
+    server = fresh_server("--cheap-passwords")
+    owner = Owner(server)
+    make = ("account", "app-password", owner.name, "mutt", "--password-file", "-")
+    refused = kerwen(server, *make, text=f"{PASSWORD}\n", code=1)
+    assert "second factor" in refused
+    shown = kerwen(server, *make, text=f"{PASSWORD} {owner.recovery_codes[0]}\n").strip()
+    assert len(shown) == 64
+    kerwen(server, "account", "reset-second-factor", owner.name)
+    waits = owner.ask("GET", "/_kerwen/account/second_factor_reset")
+    assert waits["effect_ms"] - waits["begun_ms"] == 72 * 3_600_000
+    kerwen(server, "account", "stop-second-factor-reset", owner.name)
+    kerwen(server, "account", "stop-second-factor-reset", owner.name, code=1)
+    gone = owner.ask("GET", "/_kerwen/account/second_factor_reset")
+    assert gone["errcode"] == "M_NOT_FOUND"
 
 
 def _export(kerwen: Kerwen, server: Server, file: Path) -> None:
