@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -27,6 +28,9 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
     def render(self) -> bytes:
         """The bytes of the reply; every line but the last has a hyphen."""
+        return _rendered(self)
+
+    def _render(self) -> bytes:
         lines = self.lines or ("",)
         told = f"{self.enhanced} " if self.enhanced else ""
         last = len(lines) - 1
@@ -34,6 +38,12 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
             f"{self.code}{' ' if place == last else '-'}{told}{_fit(line)}\r\n"
             for place, line in enumerate(lines)
         ).encode()
+
+
+@functools.lru_cache(maxsize=256)
+def _rendered(answer: Reply) -> bytes:
+    """Most replies are said again and again."""
+    return answer._render()
 
 
 def _fit(text: str) -> str:

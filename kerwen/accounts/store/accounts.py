@@ -17,6 +17,7 @@ _ADD = sql(
 )
 _BY_NO = sql(f"select {_COLUMNS} from accounts where account_no = :account_no")
 _BY_LOCALPART = sql(f"select {_COLUMNS} from accounts where localpart = :localpart")
+_NUMBER = sql("select account_no from accounts where localpart = :localpart and deactivated_ms = 0")
 _LOCKED = sql(f"select {_COLUMNS} from accounts where account_no = :account_no {{for_update}}")
 _TAKEN = sql("select 1 from accounts where localpart = :localpart")
 _LIST = sql(
@@ -105,6 +106,12 @@ async def lock(tx: Tx, account_no: int) -> Account | None:
     row = await tx.one(_LOCKED, account_no=account_no)
     account = _account(row) if row else None
     return account if account is not None and account.active else None
+
+
+async def number_of(snap: Snap, localpart: str) -> int | None:
+    """The number of an open account; None where there is none of this name."""
+    row = await snap.one(_NUMBER, localpart=localpart)
+    return row[0] if row else None
 
 
 async def by_localpart(snap: Snap, localpart: str) -> Account | None:

@@ -154,10 +154,10 @@ class _Look:
 
     async def _account(self, name: str, detail: str) -> bool:
         local = localpart_named(name, self._of.domain)
-        account = await accounts.by_localpart(self._snap, local) if local else None
-        if account is None or not account.active:
+        account_no = await accounts.number_of(self._snap, local) if local else None
+        if account_no is None:
             return False
-        self._accounts.setdefault(account.account_no, detail)
+        self._accounts.setdefault(account_no, detail)
         return True
 
     async def _role(self, local: str) -> bool:
