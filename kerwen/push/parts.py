@@ -65,7 +65,8 @@ def build_push(
     gateways = Gateways(outgoing, topics.notify, own, clock)
     sender = PushSender(db, gateways, count, clock)
     notify = Notify(db, rulebook, clock, sender.awake)
-    follower = CursorFollower(db, feed, "push", secrets.token_hex(8), notify)
+    kinds = (Kind.EVENT, Kind.MEMBERSHIP, Kind.RECEIPT)
+    follower = CursorFollower(db, feed, "push", secrets.token_hex(8), notify, kinds=kinds)
     return Push(topics, gateways, notify, sender, follower, feed)
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
 from kerwen.base.errors import Unavailable
-from kerwen.storage.database import Change, Database, Retry, Tx
+from kerwen.storage.database import Change, Database, Kind, Retry, Tx
 from kerwen.storage.feed import Feed
 from kerwen.storage.sql import sql
 
@@ -131,10 +131,19 @@ Deed = Callable[[Batch], Awaitable[None]]
 
 
 class CursorFollower:
-    """One worker's share of a follower: takes parts, does deeds, saves cursors."""
+    """One worker's share of a follower: takes parts, does deeds, saves cursors. With `kinds` only
+    those wake it; what else is in the feed it passes over when it looks next.
+    """
 
     def __init__(
-        self, db: Database, feed: Feed, name: str, owner: str, deed: Deed, parts: int = PARTS
+        self,
+        db: Database,
+        feed: Feed,
+        name: str,
+        owner: str,
+        deed: Deed,
+        parts: int = PARTS,
+        kinds: Sequence[Kind] = (),
     ) -> None:
         self.name = name
         self._db = db
@@ -145,7 +154,7 @@ class CursorFollower:
         self._held: dict[int, Lease] = {}
         self._renewed_at = float("-inf")
         self._news = asyncio.Event()
-        feed.follow(lambda _pos, _changes: self._news.set())
+        feed.follow(lambda _pos, _changes: self._news.set(), *kinds)
 
     async def run(self, start: Callable[[], Awaitable[int]]) -> None:
         """Works until cancelled. `start` rebuilds a follower that has no cursors (new, or too

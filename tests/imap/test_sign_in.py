@@ -83,3 +83,19 @@ async def test_what_ends_a_session(world: World, accounts_kept: None, statement:
     await change(world, statement)
     assert (await client.gone()).startswith(b"* BYE [EXPIRED]")
     assert len(world.sign_in) == 0
+
+
+async def test_after_a_jump_of_the_feed_every_session_is_looked_at(
+    world: World, accounts_kept: None
+) -> None:
+    ended: list[str] = []
+    signed = await world.sign_in.by_password("ayna", "secret-1")
+    signed.on_end = lambda: ended.append("ayna")
+    async with world.house.db.write() as tx:
+        await tx.run(sql("update accounts set locked = 1 where account_no = 1"))
+    await world.sign_in.check_doubted()
+    assert ended == [], "nobody told"
+    feed = world.house.feed
+    feed.tell(feed.settled + 1, [(Kind.JUMP, 0, feed.settled + 9)])
+    await world.sign_in.check_doubted()
+    assert ended == ["ayna"]

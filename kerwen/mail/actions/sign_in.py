@@ -147,7 +147,7 @@ class SignIn:
         self.opened: Callable[[Unlocked], Awaitable[object]] | None = None
         """What is done when a vault was opened, before its owner sees anything."""
         self.doubt: Callable[[], None] | None = None  # told when `check_doubted` has work
-        feed.follow(self._follow)
+        feed.follow(self._follow, Kind.ACCOUNT)
 
     def __len__(self) -> int:
         return sum(map(len, self._sessions.values()))
@@ -257,6 +257,8 @@ class SignIn:
         for kind, account_no, _ in changes:
             if kind == Kind.ACCOUNT and account_no in self._sessions:
                 self._doubted.add(account_no)
+            elif kind == Kind.JUMP:
+                self._doubted.update(self._sessions)
         if self._doubted and self.doubt is not None:
             self.doubt()
 

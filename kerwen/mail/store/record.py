@@ -23,6 +23,7 @@ from kerwen.mail.words import Record
 
 PLAIN: Final = b"\x00"
 DEFLATED: Final = b"\x01"
+PRESSED_MIN: Final = 512  # of less, a hundred bytes are not worth 16 µs
 PRESSED_MAX: Final = 16 * 1024  # larger bodies are mostly attachments: pressing them gains little
 UNPRESSED_MAX: Final = 64 * 1024 * 1024
 _HEAD_REST_MAX: Final = 1024
@@ -186,7 +187,7 @@ def decode_words(plain: bytes) -> Record:
 
 def pressed(raw: bytes) -> bytes:
     """Made smaller, if it becomes so; `unpressed` gives it back."""
-    if len(raw) <= PRESSED_MAX:
+    if PRESSED_MIN <= len(raw) <= PRESSED_MAX:
         small = zlib.compress(raw, 1)
         if len(small) < len(raw):
             return DEFLATED + small
