@@ -137,6 +137,8 @@ def build_mail(
     if config.greylisting == "on":
         arrive.greylist = greylist
     sign_keys = SignKeys(DkimFiles(keys / "dkim", host), clock)
+    if config.mail_reports == "on":
+        arrive.notice = sending.dmarc_reports.notice
     arrive.sealing_keys = report.keys = sign_keys.signing
     arrive.taste = tastes.taste
     submit = Submit(
@@ -147,8 +149,7 @@ def build_mail(
         while True:
             await asyncio.sleep(_TIDY_S)
             await tidy.run()
-            if config.tls_reports == "on":
-                await sending.tls_reports.run()
+            await sending.tidy(reports=config.mail_reports == "on")
             await greylist.sweep()
             await blobs.delete(await tidy.retired())
 

@@ -200,11 +200,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             " forwarding) is not refused for DMARC. As a flag it may be repeated."
         ),
     ] = []
-    tls_reports: Annotated[
+    mail_reports: Annotated[
         Literal["on", "off"],
         Meta(
             description="Whether domains that ask for it are told once a day how TLS went with"
-            " their mail servers (RFC 8460)."
+            " their mail servers (RFC 8460), and what came here in their name (DMARC)."
         ),
     ] = "on"
     chat: Annotated[Literal["on", "off"], Meta(description="The messenger half of the house.")] = (

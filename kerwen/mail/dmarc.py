@@ -65,6 +65,7 @@ class Dmarc(msgspec.Struct, frozen=True):
     organization: str = ""
     record: Record | None = None
     why: str = ""
+    place: str = ""  # where the record stands
 
 
 def parse(text: bytes) -> Record | None:
@@ -130,7 +131,9 @@ def check(author: str, spf_domain: str | None, dkim_domains: Iterable[str]) -> R
         if own is not None and (author in proved or author == spf_domain):
             # the usual case: no walk is needed
             by_dkim, by_spf = author in proved, author == spf_domain
-            return Dmarc(Result.PASS, author, Policy.NONE, by_dkim, by_spf, author, own)
+            return Dmarc(
+                Result.PASS, author, Policy.NONE, by_dkim, by_spf, author, own, place=author
+            )
         walk = yield from walks.walk(author)
         place, record = _policy_record(author, walk)
         if record is None:
@@ -147,11 +150,13 @@ def check(author: str, spf_domain: str | None, dkim_domains: Iterable[str]) -> R
             if by_dkim:
                 break
         if by_spf or by_dkim:
-            return Dmarc(Result.PASS, author, Policy.NONE, by_dkim, by_spf, organization, record)
+            return Dmarc(
+                Result.PASS, author, Policy.NONE, by_dkim, by_spf, organization, record, place=place
+            )
         policy = yield from _asked_policy(author, place, record)
     except _NoAnswer as error:
         return Dmarc(Result.TEMPERROR, author, why=f"no answer for {error}")
-    return Dmarc(Result.FAIL, author, policy, False, False, organization, record)
+    return Dmarc(Result.FAIL, author, policy, organization=organization, record=record, place=place)
 
 
 class _NoAnswer(Exception):

@@ -12,16 +12,20 @@ from kerwen.base.clock import Clock
 from kerwen.base.config import Config, relay_place
 from kerwen.base.metrics import Number, Value
 from kerwen.mail.actions.bring_home import BringHome
+from kerwen.mail.actions.day_counts import DayCounts
 from kerwen.mail.actions.deliver import Deliver
 from kerwen.mail.actions.hand_on import HandOn
 from kerwen.mail.actions.queue import Queue, Verdict
 from kerwen.mail.actions.recipients import Recipients
 from kerwen.mail.actions.report import Report
+from kerwen.mail.actions.report_dmarc import DmarcReports
 from kerwen.mail.actions.report_tls import TlsReports
 from kerwen.mail.actions.sts import PolicyFiles, StsPolicies
 from kerwen.mail.actions.tls_results import RESULTS, TlsResults
 from kerwen.mail.actions.ways import Relay, Ways
+from kerwen.mail.dmarc_report import Came
 from kerwen.mail.sender import MailSender
+from kerwen.mail.store.day_counts import DMARC
 from kerwen.mail.store.queue_key import QueueKey
 from kerwen.mail.store.tags import Tags
 from kerwen.net.certificates import names_of
@@ -43,6 +47,18 @@ class Sending:
     outgoing: Outgoing
     tls_results: TlsResults
     tls_reports: TlsReports
+    sts: StsPolicies
+    dmarc_counts: DayCounts[Came]
+    dmarc_reports: DmarcReports
+
+    async def tidy(self, *, reports: bool) -> None:
+        """What is due every hour: reports to other domains, and what is too old goes."""
+        if reports:
+            await self.tls_reports.run()
+            await self.dmarc_reports.run()
+        await self.tls_results.sweep()
+        await self.dmarc_counts.sweep()
+        await self.sts.sweep()
 
     def numbers(self, report: Report, resolver: Resolver) -> Iterable[Number]:
         """What operators may want to know."""
@@ -61,6 +77,12 @@ class Sending:
         def results() -> Iterable[Value]:
             return [({"result": one}, self.tls_results.totals.get(one, 0)) for one in RESULTS]
 
+        def reports() -> Iterable[Value]:
+            return [
+                ({"kind": "tls"}, self.tls_reports.sent),
+                ({"kind": "dmarc"}, self.dmarc_reports.sent),
+            ]
+
         yield Number("mail_queue_messages", "gauge", "Waiting", lambda: sender.waiting[0])
         yield Number("mail_queue_bytes", "gauge", "Their bytes", lambda: sender.waiting[1])
         yield Number("mail_queue_oldest_seconds", "gauge", "The oldest one", sender.oldest_s)
@@ -69,9 +91,7 @@ class Sending:
         yield Number("mail_recipients", "counter", "Recipients by their fate", verdicts)
         yield Number("mail_connections", "counter", "Connections to others", connections)
         yield Number("mail_tls", "counter", "How TLS went with others", results)
-        yield Number(
-            "mail_tls_reports", "counter", "Reports of TLS sent", lambda: self.tls_reports.sent
-        )
+        yield Number("mail_reports", "counter", "Daily reports to domains", reports)
         yield Number("mail_unsaid", "counter", "Reports not sent", lambda: report.unsaid)
         yield Number("dns_questions", "counter", "Questions asked", lambda: resolver.questions)
         yield Number("dns_failures", "counter", "Without an answer", lambda: resolver.failures)
@@ -128,11 +148,16 @@ def build_sending(
     at_once = limits.SMTP_CLIENT_AT_ONCE
     if ways.relay is not None:
         at_once = limits.SMTP_CLIENT_RELAY_AT_ONCE
-    sender = MailSender(queue, hand_on, home, tls_results, random.random, clock, at_once)
+    dmarc_counts = DayCounts(DMARC, "dmarc result", Came, db, key, tags, clock)
+    counts = (tls_results, dmarc_counts)
+    sender = MailSender(queue, hand_on, home, counts, random.random, clock, at_once)
     tls_reports = TlsReports(
         host, tls_results, sts, resolver, queue, outgoing, report.signed, clock
     )
-    return Sending(sender, hand_on, outgoing, tls_results, tls_reports)
+    dmarc_reports = DmarcReports(host, dmarc_counts, resolver, queue, report.signed, clock)
+    return Sending(
+        sender, hand_on, outgoing, tls_results, tls_reports, sts, dmarc_counts, dmarc_reports
+    )
 
 
 def relay_of(config: Config) -> Relay | None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
@@ -24,7 +24,6 @@ from kerwen.mail import fields, retry, trace
 from kerwen.mail.actions.bring_home import BringHome
 from kerwen.mail.actions.hand_on import HandOn
 from kerwen.mail.actions.queue import LEASE_MS, Leased, Queue, Result, Verdict
-from kerwen.mail.actions.tls_results import TlsResults
 from kerwen.storage.database import Retry
 
 _log = logging.getLogger("kerwen.mail.sender")
@@ -33,7 +32,13 @@ _LOOK_S: Final = 60.0  # how often is looked without being called
 _DATABASE_S: Final = 5.0
 _GOODBYE_S: Final = 2.5  # what is under way when we stop has this long
 _AWAY_MAX_MS: Final = 30 * 60_000
-_SWEEP_MS: Final = 3_600_000
+
+
+class Counts(Protocol):
+    """What is counted in memory and must be written now and then."""
+
+    async def flush(self) -> None:
+        """Writes what was counted."""
 
 
 class Away(msgspec.Struct):
@@ -52,7 +57,7 @@ class MailSender:
         queue: Queue,
         hand_on: HandOn,
         home: BringHome,
-        tls_results: TlsResults,
+        counts: Sequence[Counts],
         chance: Callable[[], float],
         clock: Clock,
         at_once: int = limits.SMTP_CLIENT_AT_ONCE,
@@ -60,14 +65,13 @@ class MailSender:
         self._queue = queue
         self._hand_on = hand_on
         self._home = home
-        self._tls_results = tls_results
+        self._counts = tuple(counts)
         self._chance = chance
         self._clock = clock
         self._at_once = at_once
         self._running: dict[asyncio.Task[None], int] = {}
         self._away: dict[int, Away] = {}
         self._looked_ms = 0
-        self._swept_ms = 0
         self.verdicts: Counter[Verdict] = Counter()
         """Recipients by what became of them, since the start."""
         self.waiting: tuple[int, int, int | None] = (0, 0, None)
@@ -152,10 +156,8 @@ class MailSender:
         self._looked_ms = now
         self._forget_away(now)
         self.waiting = await self._queue.totals()
-        await self._tls_results.flush()
-        if now - self._swept_ms >= _SWEEP_MS:
-            self._swept_ms = now
-            await self._tls_results.sweep()
+        for counts in self._counts:
+            await counts.flush()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
@@ -172,7 +174,8 @@ class MailSender:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._hand_on.close()
         try:
-            await self._tls_results.flush()
+            for counts in self._counts:
+                await counts.flush()
         except (Unavailable, Retry) as error:
             _log.warning("counts could not be written: %r", error)
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
 import gzip
 import json
@@ -14,7 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from kerwen.mail import dates
+from kerwen.mail import report_letter
+from kerwen.mail.report_letter import Letter
 
 SUCCESS: Final = "success"
 _DESTINATIONS_MAX: Final = 2
@@ -46,7 +46,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         """The same when it is sent again."""
-        return f"{_date(self.day).strftime('%Y%m%d')}.{self.domain}@{self.host}"
+        return report_letter.report_id(self.host, self.domain, self.day)
 
 
 def record_name(domain: str) -> str:
@@ -70,7 +70,7 @@ def destinations(texts: tuple[bytes, ...]) -> tuple[str, ...]:
 
 def pressed(report: Report) -> bytes:
     """The report as JSON, pressed (§4.4, §5.2); the same bytes each time."""
-    start = _date(report.day)
+    start = report_letter.start_of(report.day)
     end = start + datetime.timedelta(days=1, seconds=-1)
     told = {
         "organization-name": report.host,
@@ -113,41 +113,27 @@ def _failure(line: Line) -> dict[str, Any]:
 
 
 def letter(report: Report, to: str, body: bytes, at_ms: int) -> bytes:
-    """The report as a message to an address (§5.3), CRLF between lines. `body`: `pressed`."""
-    boundary = f"tlsrpt-{report.day}"
-    start = int(_date(report.day).timestamp())
-    name = f"{report.host}!{report.domain}!{start}!{start + 86_399}!{report.day}.json.gz"
-    text = base64.encodebytes(body).replace(b"\n", b"\r\n")
-    lines = [
-        f"From: Mail Delivery System <postmaster@{report.host}>",
-        f"To: <{to}>",
-        f"Subject: Report Domain: {report.domain} Submitter: {report.host}",
-        f" Report-ID: <{report.id}>",
-        f"Date: {dates.write(at_ms)}",
-        f"Message-ID: <tlsrpt.{report.id}>",
-        f"TLS-Report-Domain: {report.domain}",
-        f"TLS-Report-Submitter: {report.host}",
-        "TLS-Required: No",
-        "Auto-Submitted: auto-generated",
-        "MIME-Version: 1.0",
-        f'Content-Type: multipart/report; report-type="tlsrpt";\r\n boundary="{boundary}"',
-        "",
-        f"--{boundary}",
-        "Content-Type: text/plain; charset=us-ascii",
-        "",
-        f"How TLS went with the mail servers of {report.domain}, as {report.host} saw it.",
-        f"--{boundary}",
-        "Content-Type: application/tlsrpt+gzip",
-        "Content-Transfer-Encoding: base64",
-        f'Content-Disposition: attachment;\r\n filename="{name}"',
-        "",
-    ]
-    head = "".join(f"{line}\r\n" for line in lines).encode()
-    return head + text + f"--{boundary}--\r\n".encode()
-
-
-def _date(day: int) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(day * 86_400, datetime.UTC)
+    """The report as a message to an address (§5.3). `body`: `pressed`."""
+    return report_letter.build(
+        Letter(
+            host=report.host,
+            domain=report.domain,
+            day=report.day,
+            to=to,
+            report_id=report.id,
+            at_ms=at_ms,
+            headers=(
+                f"TLS-Report-Domain: {report.domain}",
+                f"TLS-Report-Submitter: {report.host}",
+                "TLS-Required: No",
+            ),
+            content_type='multipart/report; report-type="tlsrpt"',
+            words=f"How TLS went with the servers of {report.domain}, as {report.host} saw it.",
+            file_type="application/tlsrpt+gzip",
+            ending="json.gz",
+            file=body,
+        )
+    )
 
 
 def _iso(moment: datetime.datetime) -> str:

@@ -155,7 +155,7 @@ def test_every_key_is_a_flag() -> None:
         "relay_login": ["--relay-login", "x"],
         "relay_password": ["--relay-password", "y"],
         "mail_ip": ["--mail-ip", "4"],
-        "tls_reports": ["--tls-reports", "off"],
+        "mail_reports": ["--mail-reports", "off"],
         "dns": ["--dns", "127.0.0.1", "--dns", "[::1]:54"],
         "dns_trusted": ["--no-dns-trusted"],
         "greylisting": ["--greylisting", "on"],

@@ -97,7 +97,7 @@ class World:
             self.outgoing, _signed, self.clock,
         )  # fmt: skip
         self.sender = MailSender(
-            self.queue, self.hand_on, home, self.tls_results, lambda: 0.5, self.clock
+            self.queue, self.hand_on, home, [self.tls_results], lambda: 0.5, self.clock
         )
         return self.sender
 

@@ -77,6 +77,8 @@ class Arrive:
         self.greylist: Greylist | None = None
         self.sealing_keys: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None
         """The keys of which the first seals (ARC) what goes on elsewhere."""
+        self.notice: Callable[[Seen, Verdict, str, str], None] | None = None
+        """Told of every message that was checked: its verdict, who brought it, its sender."""
 
     async def recipient(
         self, peer: Peer, letter: Letter, address: str, wishes: Wishes, size: int = 0
@@ -101,6 +103,8 @@ class Arrive:
         _check_loop(header, found, accepted)
         seen = await self._check.run(peer, letter, header, found, raw, end)
         verdict = judged(seen, await self._opinion(peer, letter, accepted, raw), self._sealers)
+        if self.notice is not None:
+            self.notice(seen, verdict, peer.address, letter.sender)
         if verdict is not Verdict.TAKE:
             log.info("a message is not welcome", extra=_shown(verdict, seen))
         if verdict is Verdict.REFUSE:

@@ -20,7 +20,6 @@ from kerwen.net.outgoing import Outgoing, Unanswered
 
 _log = logging.getLogger("kerwen.mail.reports")
 
-_DAY_MS: Final = 86_400_000
 _TIMEOUT_MS: Final = 60_000
 _NEVER: Final = frozenset({"NEVER"})
 
@@ -55,10 +54,8 @@ class TlsReports:
     async def run(self) -> int:
         """Everything that is due; how many reports went out. Where the DNS or a URL does not
         answer, the day is kept for the next time."""
-        before, today = self.sent, self._clock() // _DAY_MS
-        for day in await self._results.days():
-            if day >= today:
-                break
+        before = self.sent
+        for day in await self._results.over():
             by_domain: dict[str, list[tuple[Happened, int]]] = {}
             for happened, count in await self._results.of_day(day):
                 by_domain.setdefault(happened.domain, []).append((happened, count))

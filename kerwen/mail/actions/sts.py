@@ -16,7 +16,7 @@ from kerwen.base.errors import Refused
 from kerwen.mail import mta_sts
 from kerwen.mail.dns import Dns, Found
 from kerwen.mail.mta_sts import BadPolicy, Mode, Policy
-from kerwen.mail.store import tls as store
+from kerwen.mail.store import sts as store
 from kerwen.mail.store.queue_key import QueueKey
 from kerwen.mail.store.tags import Tags
 from kerwen.net.outgoing import Outgoing, Unanswered
@@ -95,6 +95,16 @@ class StsPolicies:
         """The policy that is kept; nobody is asked."""
         kept = await self._kept(domain)
         return kept.policy if kept is not None else None
+
+    async def sweep(self) -> None:
+        """Forgets policies that are over."""
+        now = self._clock()
+
+        async def write() -> None:
+            async with self._db.write() as tx:
+                await store.sweep(tx, now)
+
+        await retrying(write)
 
     def _is_stale(self, kept: Kept | None, policy_id: str) -> bool:
         if kept is None or kept.id != policy_id:
