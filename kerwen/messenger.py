@@ -198,7 +198,7 @@ def build_messenger(
     """Builds every object and hands it on; opens nothing."""
     domain = config.server_name
     names, recent, views = Names(), Recent(), RoomViews()
-    feed.follow(recent.follow)
+    feed.follow(recent.follow, Kind.EVENT, Kind.PURGE, Kind.BACKFILL)
 
     push_rules = PushRules(db, feed)
     append = Append(

@@ -32,7 +32,9 @@ def messages(body: dict[str, Any]) -> Messages:
         targets += len(as_object(by_device, "A user's messages"))
         if targets > limits.TO_DEVICE_TARGETS_MAX:
             raise Refused(Reason.TOO_LARGE, f"At most {limits.TO_DEVICE_TARGETS_MAX} devices")
-        found[user_id] = {device_id: _encoded(content) for device_id, content in by_device.items()}
+        contents = found[user_id] = {}
+        for device_id, content in by_device.items():
+            contents[device_id] = _encoded(content)
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -51,6 +51,9 @@ class BulkTx(LiteSnap):
         self._now(sql, params)
 
     def change(self, kind: int, subject: int, ref: int = 0) -> None:
+        """There is nobody to be told."""
+
+    def change_all(self, kind: int, subjects: Iterable[int]) -> None:
         """There is nobody to be told."""
 
     def lock(self, kind: int, subject: int) -> None:

@@ -16,7 +16,7 @@ A transaction that lost a race raises `Retry`; the caller runs the whole action 
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -81,6 +81,9 @@ class Tx(Snap, Protocol):
 
     def change(self, kind: int, subject: int, ref: int = 0) -> None:
         """Tells a change on the feed after commit."""
+
+    def change_all(self, kind: int, subjects: Iterable[int]) -> None:
+        """Tells one kind of change of many subjects."""
 
     def lock(self, kind: int, subject: int) -> None:
         """Notes that the row which orders a subject is locked by other means than a select

@@ -6,7 +6,7 @@ In strict mode (tests) it also proves the rules that make the feed right (`feed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kerwen.base import limits
@@ -45,6 +45,11 @@ class Ending:
     def change(self, kind: int, subject: int, ref: int = 0) -> None:
         """Tells a change on the feed after commit."""
         self._changes.append((int(kind), subject, ref))
+
+    def change_all(self, kind: int, subjects: Iterable[int]) -> None:
+        """Tells one kind of change of many subjects."""
+        number = int(kind)
+        self._changes += [(number, subject, 0) for subject in subjects]
 
     def after(self, deed: Callable[[], None]) -> None:
         """Runs a deed in the loop after commit and before the change is told."""

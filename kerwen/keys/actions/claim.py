@@ -65,8 +65,7 @@ class Claim:
         replace it.
         """
         found = await store.claim_one_time_keys(tx, algorithm, devices)
-        for key in found:
-            tx.change(Kind.KEY_COUNT, key.device_no)
+        tx.change_all(Kind.KEY_COUNT, [key.device_no for key in found])
         if len(found) < len(devices):
             missing = list(set(devices) - {key.device_no for key in found})
             fallback = await store.claim_fallback_keys(tx, algorithm, missing)

@@ -87,8 +87,7 @@ async def add_to_device(tx: Tx, by_text: Mapping[bytes, list[int]], batch: int) 
         tx.at_end(_PUBLISH, batch=batch)
         tx.at_end(_UNSTAGE, batch=batch)
     for devices in by_text.values():
-        for device_no in devices:
-            tx.change(Kind.TO_DEVICE, device_no)
+        tx.change_all(Kind.TO_DEVICE, devices)
 
 
 def put_to_device(tx: Tx, device_no: int, n: int, body: bytes) -> None:
