@@ -63,7 +63,7 @@ class Remote:
     at: tuple[str, int] = ("", 0)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def until(self, true: Callable[[], bool], seconds: float = 20) -> None:
+    async def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
         """Waits until something is so, looking whenever something happens here."""
         async with asyncio.timeout(seconds):
             while not true():

@@ -206,7 +206,7 @@ async def test_what_an_operator_does(fresh_server: FreshServer, tmp_path: Path) 
     await asyncio.to_thread(server.start)
     await remote.until(lambda: remote.connections > 0)
     listed = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while listed.count("not today") < 2:
             listed = await do("queue", "list")
     assert f"{numbers[0]}  " in listed

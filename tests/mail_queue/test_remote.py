@@ -453,6 +453,8 @@ async def test_a_server_that_is_too_slow(world: World) -> None:
     (listed,) = await world.queue.listing()
     assert listed.recipients[0][3] == "no answer in time"
     remote.behaviour.wait_s = 0
+    world.times = Times()
+    world.build()
     await world.until_empty()
     assert remote.copies() == {("m1@remote.test", "a@far.test"): 1}
 

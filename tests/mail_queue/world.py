@@ -26,7 +26,7 @@ from .remote import Behaviour, Remote
 
 US = "batyr@kerwen.test"
 HOUR = 3_600_000
-_TIMES = Times(connect=2, tls=2, greeting=2, reply=2, block=2, end=2, goodbye=0.2)
+_TIMES = Times(connect=20, tls=20, greeting=20, reply=20, block=20, end=20, goodbye=0.2)
 
 
 async def _signed(raw: bytes) -> bytes:
@@ -70,7 +70,7 @@ class World:
         house, mail = self.house, self.house.mail
         key = QueueKey(b"k" * 32, bytes)
         authority = self.folder / "ca.pem"
-        self.resolver = Resolver([self.dns.place], rounds_s=(0.5,), now=lambda: self.clock() / 1000)
+        self.resolver = Resolver([self.dns.place], rounds_s=(10,), now=lambda: self.clock() / 1000)
         self.outgoing = Outgoing(dev=True, own_names=["far.test"], authorities=[authority])
         self.tls_results = TlsResults(house.db, key, mail.tags, self.clock)
         self.policies = StsPolicies(
