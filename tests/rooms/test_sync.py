@@ -66,7 +66,7 @@ async def test_a_repeated_token_gives_the_same_again(house: House) -> None:
         assert ids(joined(await batyr.sync(since), room)["timeline"]["events"]) == [said]
 
 
-@pytest.mark.parametrize("since", ["x", "EgE", "EgH_", "s1_2_3", "é", "x" * 500, "EgH_____fw"])
+@pytest.mark.parametrize("since", ["x", "EgE", "EgH_", "s1-2-3", "é", "x" * 500, "EgH_____fw"])
 async def test_tokens_that_are_none(house: House, since: str) -> None:
     ayna = await house.person("ayna")
     await ayna.refused(400, "M_INVALID_PARAM", "GET", "sync", since=since)
