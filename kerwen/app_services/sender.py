@@ -43,6 +43,7 @@ RETRY_MS: Final = 1_000
 RETRY_MAX_MS: Final = 300_000
 HURRY_MS: Final = 1_000  # a sign of life does not make us try more often than this
 _LOOK_S: Final = 1.0
+_IDLE_S: Final = 60.0  # where nobody else works on the database, the feed tells all
 _GATHER_S: Final = 0.01  # what comes together goes together
 _LAZY: Final = 1_000  # positions without anything for the service, after which that is saved
 _SOFT_MAX: Final = 1_000
@@ -128,7 +129,7 @@ class ServiceSender:
 
     async def _wait(self, wait_s: float) -> None:
         try:
-            async with asyncio.timeout(min(wait_s, RENEW_S)):
+            async with asyncio.timeout(wait_s if self._db.alone else min(wait_s, RENEW_S)):
                 await self._news.wait()
                 await asyncio.sleep(_GATHER_S)
         except TimeoutError:
@@ -144,13 +145,13 @@ class ServiceSender:
         if standing.txn_id is None:
             standing = await self._begin(standing)
             if standing is None or standing.txn_id is None:
-                return _LOOK_S
+                return _IDLE_S if self._db.alone else _LOOK_S
         return await self._send(standing, standing.txn_id)
 
     async def _own(self) -> bool:
         """Whether the lease is ours; takes it if it is free, renews it in time."""
         now = asyncio.get_running_loop().time()
-        if self._lease is not None and now - self._renewed_at < RENEW_S:
+        if self._lease is not None and (self._db.alone or now - self._renewed_at < RENEW_S):
             return True
         async with self._db.write() as tx:
             if self._lease is not None:
@@ -171,7 +172,7 @@ class ServiceSender:
             await store.skip_to(tx, self._service.id, (self._feed.settled, END))
         await store.add(tx, self._service.id, start)
         self._seen = None
-        return await take_lease(tx, self._name, 0, self._owner)
+        return await take_lease(tx, self._name, 0, self._owner, alone=self._db.alone)
 
     async def _begin(self, standing: Standing) -> Standing | None:
         """Makes the next transaction and writes it down; None where there is nothing to tell."""

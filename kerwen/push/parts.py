@@ -66,7 +66,8 @@ def build_push(
     sender = PushSender(db, gateways, count, clock)
     notify = Notify(db, rulebook, clock, sender.awake)
     kinds = (Kind.EVENT, Kind.MEMBERSHIP, Kind.RECEIPT)
-    follower = CursorFollower(db, feed, "push", secrets.token_hex(8), notify, kinds=kinds)
+    owner = secrets.token_hex(8)
+    follower = CursorFollower(db, feed, "push", owner, notify, kinds=kinds, alone=db.alone)
     return Push(topics, gateways, notify, sender, follower, feed)
 
 

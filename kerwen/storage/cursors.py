@@ -26,6 +26,7 @@ PARTS = 16
 LEASE_MS = 10_000
 RENEW_S = 3.0
 _LOOK_S = 1.0
+_REST_S = 60.0  # the same for one that is alone: the feed tells it all that it looks for
 _GATHER_S = 0.05  # what comes together is looked at together
 _BATCH = 500
 _LAZY = 1_000  # positions without a deed, after which a cursor is saved all the same
@@ -40,6 +41,10 @@ _TAKE = sql(
     "update feed_cursor set owner = :owner, lease_until = {now_ms} + :lease_ms,"
     " epoch = epoch + 1 where name = :name and part = :part"
     " and (lease_until is null or lease_until < {now_ms}) returning pos, epoch"
+)
+_SEIZE = sql(
+    "update feed_cursor set owner = :owner, lease_until = {now_ms} + :lease_ms,"
+    " epoch = epoch + 1 where name = :name and part = :part returning pos, epoch"
 )
 _RENEW = sql(
     "update feed_cursor set lease_until = {now_ms} + :lease_ms"
@@ -81,9 +86,12 @@ class Lease:
     saved: int
 
 
-async def take_lease(tx: Tx, name: str, part: int, owner: str) -> Lease | None:
-    """Takes a part whose lease has ended or was given back."""
-    row = await tx.one(_TAKE, name=name, part=part, owner=owner, lease_ms=LEASE_MS)
+async def take_lease(
+    tx: Tx, name: str, part: int, owner: str, *, alone: bool = False
+) -> Lease | None:
+    """Takes a part whose lease has ended or was given back; `alone`: whosever it was."""
+    statement = _SEIZE if alone else _TAKE
+    row = await tx.one(statement, name=name, part=part, owner=owner, lease_ms=LEASE_MS)
     return Lease(name, part, row[0], row[1], row[0]) if row else None
 
 
@@ -133,6 +141,9 @@ Deed = Callable[[Batch], Awaitable[None]]
 class CursorFollower:
     """One worker's share of a follower: takes parts, does deeds, saves cursors. With `kinds` only
     those wake it; what else is in the feed it passes over when it looks next.
+
+    `alone`: there is no other worker on this database, so what was held belonged to one that is
+    dead: all parts are taken at once, leases are not renewed, and while nothing happens it rests.
     """
 
     def __init__(
@@ -144,6 +155,8 @@ class CursorFollower:
         deed: Deed,
         parts: int = PARTS,
         kinds: Sequence[Kind] = (),
+        *,
+        alone: bool = False,
     ) -> None:
         self.name = name
         self._db = db
@@ -151,6 +164,7 @@ class CursorFollower:
         self._owner = owner
         self._deed = deed
         self._parts = parts
+        self._alone = alone
         self._held: dict[int, Lease] = {}
         self._renewed_at = float("-inf")
         self._news = asyncio.Event()
@@ -169,8 +183,9 @@ class CursorFollower:
                 except (Unavailable, Retry) as error:
                     _log.warning("follower %s waits: %r", self.name, error)
                     await asyncio.sleep(_LOOK_S)
+                    self._news.set()  # what it could not do is done again
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_S):
+                    async with asyncio.timeout(_REST_S if self._alone else _LOOK_S):
                         await self._news.wait()
                         await asyncio.sleep(_GATHER_S)
         finally:
@@ -189,8 +204,10 @@ class CursorFollower:
     async def step(self) -> bool:
         """Takes and renews leases, then does what is settled and not done; whether more is left
         (a step does a bounded number of positions)."""
-        now = asyncio.get_running_loop().time()
-        if now - self._renewed_at >= RENEW_S:
+        if self._alone:
+            if len(self._held) < self._parts:
+                await self._take_and_renew()
+        elif (now := asyncio.get_running_loop().time()) - self._renewed_at >= RENEW_S:
             await self._take_and_renew()
             self._renewed_at = now
         upto = self._feed.settled
@@ -209,7 +226,7 @@ class CursorFollower:
                         continue
                 except LeaseLost:
                     del self._held[part]
-                lease = await take_lease(tx, self.name, part, self._owner)
+                lease = await take_lease(tx, self.name, part, self._owner, alone=self._alone)
                 if lease is not None:
                     self._held[part] = lease
 

@@ -96,6 +96,9 @@ class Tx(Snap, Protocol):
 class Database(Protocol):
     """One of the two engines."""
 
+    alone: bool
+    """Whether no other worker can be on it: what a dead one held may be taken at once."""
+
     def read(
         self, *, long: bool = False, single: bool = False
     ) -> AbstractAsyncContextManager[Snap]:

@@ -282,6 +282,8 @@ class _Writing:
 class PostgresDatabase:
     """The `Database` of one worker. Opened by `open_postgres`, which migrates and follows."""
 
+    alone: bool = False
+
     def __init__(
         self,
         dsn: str,

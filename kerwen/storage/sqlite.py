@@ -211,6 +211,8 @@ class _Committer:
 class SqliteDatabase:
     """The `Database` of one process on one file."""
 
+    alone: bool = True
+
     def __init__(
         self, path: Path, feed: Feed, *, strict: bool = False, strict_locks: bool = False
     ) -> None:

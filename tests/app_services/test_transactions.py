@@ -206,6 +206,7 @@ async def test_a_crash_while_the_service_was_away(both: World) -> None:
 
 
 async def test_two_workers_do_not_send_at_once(both: World) -> None:
+    both.house.db.alone = False  # there are two
     assert await both.sender.step() > 0
     other = House(
         both.house.db,

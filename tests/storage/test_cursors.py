@@ -26,6 +26,10 @@ from kerwen.storage.trim import trim_feed
 from tests.storage.probe import ADD_NO, feed_rows, numbers
 
 EXPIRE = sql("update feed_cursor set lease_until = 1 where name = :name")
+LEASED = sql(
+    "update feed_cursor set lease_until = {now_ms} + 100000, owner = 'a'"
+    " where name = :name and part = :part"
+)
 CURSORS = sql("select part, pos from feed_cursor where name = :name order by part")
 START = sql("insert into feed_cursor (name, part, pos, epoch) values (:name, :part, :at, 0)")
 NAMES = sql("select distinct name from feed_cursor order by name")
@@ -176,6 +180,55 @@ async def test_a_new_follower_begins_where_its_rebuild_ended(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert doer.done == [(3, 3)]
+
+
+async def test_one_that_is_alone_takes_what_a_dead_one_held(database: Database, feed: Feed) -> None:
+    """At once, and with an epoch that stops the other, should it be alive after all."""
+    dead = Doer()
+    other = CursorFollower(database, feed, "push", "a", dead.deed)
+    async with _running(other):
+        await _tell(database, 1, 2, 3)
+        await _until(lambda: len(dead.done) == 3)
+        held = dict(other._held)
+    async with database.write() as tx:  # as if it had been killed: nothing was given back
+        for part in range(cursors.PARTS):
+            await tx.run(LEASED, name="push", part=part)
+    doer = Doer()
+    alone = CursorFollower(database, feed, "push", "b", doer.deed, alone=True)
+    async with _running(alone):
+        await _until(lambda: len(alone._held) == cursors.PARTS)
+        await _tell(database, 4)
+        await _until(lambda: 4 in [subject for _, subject in doer.done])
+    with pytest.raises(LeaseLost):
+        async with database.write() as tx:
+            await renew_lease(tx, held[0])
+
+
+async def test_one_that_is_alone_rests_while_nothing_happens(
+    database: Database, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cursors, "RENEW_S", 0.0)
+    monkeypatch.setattr(cursors, "_LOOK_S", 0.001)
+    doer = Doer()
+    alone = CursorFollower(database, feed, "push", "b", doer.deed, alone=True)
+    async with _running(alone):
+        await _tell(database, 1)
+        await _until(lambda: doer.done)
+        await asyncio.sleep(cursors._GATHER_S + 0.1)  # what that told is looked at
+        steps = 0
+        step = alone.step
+
+        async def counted() -> bool:
+            nonlocal steps
+            steps += 1
+            return await step()
+
+        monkeypatch.setattr(alone, "step", counted)
+        await asyncio.sleep(0.1)
+        assert steps == 0
+        await _tell(database, 2)
+        await _until(lambda: len(doer.done) == 2)
+        assert steps > 0
 
 
 async def test_rows_go_when_nobody_needs_them(database: Database, feed: Feed) -> None:
