@@ -85,4 +85,5 @@ def start(level: str) -> None:
     root.handlers[:] = [to_stderr]
     root.setLevel(level.upper())
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("fido2").setLevel(logging.WARNING)  # below that it names people's passkeys
     logging.raiseExceptions = False  # a broken pipe of the log is no reason to shout

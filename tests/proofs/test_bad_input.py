@@ -143,7 +143,11 @@ def judge(case: Case, answer: Answer) -> str:
     return fault
 
 
-_WITH_OWN_ERRORS = ("/_kerwen/my", "/_kerwen/oauth", "/_matrix/client/v3/auth/")  # pages, and RFC 6749's errors
+_WITH_OWN_ERRORS = (
+    "/_kerwen/my",
+    "/_kerwen/oauth",
+    "/_matrix/client/v3/auth/",
+)  # pages, and RFC 6749's errors
 
 
 def judge_page_or_oauth(answer: Answer) -> str:
