@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -36,6 +37,8 @@ PAGES_TIRING: Final = 16
 _SPAN_MAX: Final = 8 * 1024 * 1024
 _PLACES: Final = "places"
 _PLACE_BYTES: Final = 130  # what a message takes of a page's places in memory
+_PAGES_NEAR: Final = 4  # that may hold a message, by their first numbers; more are not looked at
+_LAST_NO: Final = 1 << 63
 
 
 class KeysInUse(Protocol):
@@ -278,7 +281,10 @@ class Records:
                         found[no] = await self._message(snap, unlocked, no, body.box)
             for one in met:
                 unlocked.keep(one.page_no, _PLACES, one.places, _PLACE_BYTES * one.held)
-                unlocked.ranges[one.page_no] = (min(one.places.nos), max(one.places.nos))
+                mark = (min(one.places.nos), max(one.places.nos), one.page_no)
+                at = bisect_right(unlocked.ranges, mark)
+                if unlocked.ranges[at - 1 : at] != [mark]:
+                    unlocked.ranges.insert(at, mark)
         if away:
             for blob, wanted in away.items():
                 for no, box in await self._from_blob(blob, wanted):
@@ -344,11 +350,14 @@ class Records:
 def _kept_place(unlocked: Unlocked, no: int) -> Body | None:
     """Where a message's body is, as far as it was met before. It may have moved since: then its
     blob is gone, or holds it still."""
-    for page_no, (first, last) in list(unlocked.ranges.items()):
-        if first <= no <= last:
+    ranges = unlocked.ranges
+    at = bisect_right(ranges, (no, _LAST_NO, 0))
+    for near in range(at - 1, max(at - 1 - _PAGES_NEAR, -1), -1):
+        _, last, page_no = ranges[near]
+        if no <= last:
             places = unlocked.page(page_no, _PLACES)
             if places is None:
-                del unlocked.ranges[page_no]
+                del ranges[near]
             elif (slot := places.slot(no)) is not None:
                 place = places.place(slot)
                 return Body(None, place.blob, place.start, place.length)

@@ -29,7 +29,8 @@ class Unlocked:
         self.holders = 0
         self.used_s = monotonic()  # a session of its owner last had something to do
         self.kept: OrderedDict[tuple[int, str], tuple[Any, int]] = OrderedDict()
-        self.ranges: dict[int, tuple[int, int]] = {}  # of the pages whose places are kept
+        # (first, last, page) of the pages whose places are kept, sorted
+        self.ranges: list[tuple[int, int, int]] = []
         self._all = everybody
 
     def page(self, page_no: int, kind: str) -> Any:
