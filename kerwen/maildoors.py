@@ -92,9 +92,14 @@ def build_imap(
 
 
 def build_smtp(
-    config: Config, feed: Feed, mail: MailHouse, sign_in: SignIn, spend: Callable[[str], None]
+    config: Config,
+    feed: Feed,
+    mail: MailHouse,
+    sign_in: SignIn,
+    spend: Callable[[str], None],
+    proved: Callable[[str], None],
 ) -> SmtpServer:
     """The doors of SMTP: for strangers, and for our own people who send."""
     rates = Rates(time.monotonic, on=config.limits_rates)
-    deeds = SmtpDeeds(mail.arrive, mail.submit, ProveSender(feed, sign_in), rates, spend)
+    deeds = SmtpDeeds(mail.arrive, mail.submit, ProveSender(feed, sign_in), rates, spend, proved)
     return SmtpServer(deeds, mail.recipients.domain, plain=config.dev, limited=config.limits_rates)

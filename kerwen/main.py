@@ -152,12 +152,16 @@ def _add_mail(
     if config.rspamd is not None:
         mail.arrive.opinion = Rspamd(outgoing, config.rspamd)
     house.deeds.update(MailDeeds(mail.recipients, mail.sign_keys).deeds())
+
+    def proved(address: str) -> None:
+        limiter.give_back(Cost.LOGIN, address)
+
     imap = maildoors.build_imap(config, db, mail, sign_in, spend)
     house.factories["imap"] = imap.imap
     house.factories["imaps"] = imap.imaps
     house.take_tls.append(imap.take_tls)
     house.stop_doors.append(imap.stop)
-    smtp = maildoors.build_smtp(config, feed, mail, sign_in, spend)
+    smtp = maildoors.build_smtp(config, feed, mail, sign_in, spend, proved)
     house.factories["smtp"] = smtp.smtp
     house.factories["submission"] = smtp.submission
     house.factories["submissions"] = smtp.submissions

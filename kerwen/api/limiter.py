@@ -92,6 +92,13 @@ class TokenBuckets:
             )
         bucket.level -= 1
 
+    def give_back(self, cost: Cost, address: str) -> None:
+        """Puts one back into an address's bucket: what was counted did no harm (a log-in that was
+        right)."""
+        bucket = self._buckets.get((cost, _network(address)))
+        if bucket is not None:
+            bucket.level = min(self._rates[cost].burst, bucket.level + 1)
+
     def _add(self, key: tuple[Cost, int | str], rate: Rate, now: float) -> _Bucket:
         if len(self._buckets) >= self._most:
             self._buckets.popitem(last=False)

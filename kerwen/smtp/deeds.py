@@ -21,3 +21,5 @@ class Deeds:
     rates: Rates
     spend: Callable[[str], None]
     """Counts a log-in from a network address; `Refused(LIMIT_EXCEEDED)`."""
+    proved: Callable[[str], None]
+    """Takes that back: the log-in was right. Programs log in for each message that they send."""

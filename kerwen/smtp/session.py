@@ -247,6 +247,7 @@ class Session:
             if self._failures >= FAILURES_MAX and not isinstance(command, c.Token):
                 return _ENOUGH_GUESSES
             raise
+        self._deeds.proved(self._line.address)
         return replies.LOGGED_IN
 
 

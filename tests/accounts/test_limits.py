@@ -52,6 +52,18 @@ def test_a_bucket_empties_and_fills() -> None:
     assert spent(buckets, Cost.LOGIN) > 0
 
 
+def test_what_was_right_is_given_back() -> None:
+    buckets = TokenBuckets({Cost.LOGIN: Rate(0.5, 2)}, Seconds())
+    for _ in range(10):
+        assert spent(buckets, Cost.LOGIN) == 0
+        buckets.give_back(Cost.LOGIN, "a")
+    buckets.give_back(Cost.LOGIN, "a")  # never more than there was
+    assert [spent(buckets, Cost.LOGIN) for _ in range(2)] == [0, 0]
+    assert spent(buckets, Cost.LOGIN) > 0
+    buckets.give_back(Cost.LOGIN, "nobody")
+    buckets.give_back(Cost.WRITE, "a")
+
+
 def test_callers_and_costs_do_not_share() -> None:
     buckets = TokenBuckets({Cost.LOGIN: Rate(1, 1), Cost.WRITE: Rate(1, 1)}, Seconds())
     assert spent(buckets, Cost.LOGIN, 0, "192.0.2.1") == 0

@@ -178,7 +178,7 @@ async def test_passwords_only_under_tls(world: World) -> None:
     await client.cmd(base64.b64encode(b"ayna@kerwen.test"))
     assert (await client.cmd(base64.b64encode(b"secret-1"))).startswith("235")
     assert (await client.send("ayna@kerwen.test", ["batyr@kerwen.test"], OWN))[0] == "2"
-    assert world.spent == ["127.0.0.1"]
+    assert world.spent == world.given == ["127.0.0.1"], "what was right is not counted"
 
 
 async def test_what_is_said_before_tls_counts_for_nothing(world: World) -> None:
@@ -197,6 +197,7 @@ async def test_guesses_end_the_connection(world: World) -> None:
     assert (await client.cmd(wrong)).startswith("535 5.7.8")
     assert (await client.cmd(wrong)).startswith("421")
     assert await client.at_end()
+    assert (len(world.spent), world.given) == (3, [])
 
 
 async def test_who_was_locked_out_sends_no_more(world: World) -> None:

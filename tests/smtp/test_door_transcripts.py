@@ -83,7 +83,7 @@ async def play(folder: Path, name: str, cut: Cut) -> None:
     offer = next((s.removeprefix("offer ") for s in setting if s.startswith("offer ")), "mx")
     stub = Stub()
     rates = Rates(lambda: 0.0, on=False)
-    server = Server(Deeds(stub, stub, stub, rates, lambda who: None), "", limited=False)  # type: ignore[arg-type]
+    server = Server(Deeds(stub, stub, stub, rates, str, str), "", limited=False)  # type: ignore[arg-type]
     server.wanted = OFFERS[offer]
     found = certificates.for_development(folder, "kerwen.test")
     server.take_tls(tls.server_context(found.cert, found.key))

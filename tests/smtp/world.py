@@ -100,7 +100,10 @@ class World:
             self.mail.vaults, self.house.clock,
         )  # fmt: skip
         self.spent: list[str] = []
-        self.smtp: SmtpServer = build_smtp(config, feed, self.mail, self.sign_in, self.spent.append)
+        self.given: list[str] = []
+        self.smtp: SmtpServer = build_smtp(
+            config, feed, self.mail, self.sign_in, self.spent.append, self.given.append
+        )
         self.smtp_room = self.smtp._room
         found = certificates.for_development(folder, "kerwen.test")
         context = tls.server_context(found.cert, found.key)
