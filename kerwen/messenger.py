@@ -155,6 +155,7 @@ OAUTH_PATHS: Final = (
 )
 ADMIN_PATHS: Final = (b"/_kerwen/admin",)
 UNSTABLE = {
+    "uk.half-shot.msc2666.query_mutual_rooms": True,
     "org.matrix.msc3814": True,  # dehydrated devices
     "io.element.msc4388": True,  # its second form
     "org.matrix.msc4108": True,  # rendezvous for a log-in by QR code

@@ -76,7 +76,7 @@ class RoomUpkeepApi:
         found = await self._summary.mutual(_who(request), request.need_query("user_id"), start)
         answer: dict[str, Any] = {"joined": found.room_ids, "count": found.count}
         if found.next_batch is not None:
-            answer["next_batch"] = found.next_batch
+            answer["next_batch"] = answer["next_batch_token"] = found.next_batch  # MSC2666's name
         return answer
 
     async def upgrade(self, request: Request) -> Any:
