@@ -1,8 +1,8 @@
 """A whole Synapse is taken over, with figures: `python -m tests.imports.full [--people N] …`.
 
 Takes the Synapse that `make bench` takes (`KERWEN_BENCH_SYNAPSE`: a Python that has it). Three
-people live there by matrix-nio; then accounts, rooms and events are added to its database until there
-are as many as asked for; `kerwen import synapse` is timed; and everybody goes on on Kerwen.
+people live there by matrix-nio; then accounts, rooms and events are added to its database until
+there are as many as asked for; the import is timed; and everybody goes on on Kerwen.
 """
 
 from __future__ import annotations
