@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import datetime
-import gzip
 import json
 import re
 from collections.abc import Sequence
@@ -70,6 +69,8 @@ def destinations(texts: tuple[bytes, ...]) -> tuple[str, ...]:
 
 def pressed(report: Report) -> bytes:
     """The report as JSON, pressed (§4.4, §5.2); the same bytes each time."""
+    import gzip  # once a day
+
     start = report_letter.start_of(report.day)
     end = start + datetime.timedelta(days=1, seconds=-1)
     told = {
