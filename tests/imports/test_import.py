@@ -281,6 +281,30 @@ async def _everything_is_there(old: Old, url: str) -> None:
     assert (media.status, media.body) == (200, b"surat")
     assert [d["device_id"] for d in (await get("devices"))["devices"]] == ["OLD"]
     await _inbox_comes_once(get, synced)
+    await _found_and_in_order(old, wire)
+
+
+async def _found_and_in_order(old: Old, wire: Wire) -> None:
+    """Sliding sync shows the room that spoke last first; the search knows the old words."""
+    wanted = {"ranges": [[0, 30]], "timeline_limit": 1, "required_state": []}
+    path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
+    rooms = (await wire.call("POST", path, {"lists": {"a": wanted}})).must()["rooms"]
+    by_stamp = sorted(rooms, key=lambda room: -rooms[room]["bump_stamp"])
+    last = old.maker.conn.execute(
+        "select room_id, max(stream_ordering) from events where not outlier and"
+        " rejection_reason is null and type in ('m.room.message', 'm.room.create')"
+        " group by room_id order by 2 desc"
+    )
+    shown = [row[0] for row in last if row[0] in rooms and row[0] != old.rooms["asked"].id]
+    spoken = [room.id for name, room in old.rooms.items() if name in ROOM_VERSIONS]
+    assert [r for r in by_stamp if r in spoken] == [r for r in shown if r in spoken]
+    asked = {"search_categories": {"room_events": {"search_term": "reply"}}}
+    for _ in range(200):  # the index of words is made after the start, beside other work
+        found = (await wire.call("POST", q("search"), asked)).must()
+        if found["search_categories"]["room_events"]["results"]:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the search never found an old word")
 
 
 async def _room_is_there(old: Old, room: Room, get: Callable[..., Any]) -> None:
