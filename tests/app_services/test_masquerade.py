@@ -257,6 +257,11 @@ async def test_rate_limits_count_for_users_if_the_registration_says_so(
     await world.close(database=True)
 
 
+async def start(house: House) -> None:
+    for deed in house.messenger.at_start:
+        await deed()
+
+
 async def test_the_sender_must_not_be_somebody(
     sqlite_template: Path, tmp_path: Path, service: FakeService
 ) -> None:
@@ -268,8 +273,7 @@ async def test_the_sender_must_not_be_somebody(
     file = write(tmp_path, "a.yaml", registration(service.url, sender_localpart="ayna"))
     second = House(db, feed, tmp_path, app_service=[file])
     with pytest.raises(BadConfig, match="'ayna' is an account already"):
-        for deed in second.messenger.at_start:
-            await deed()
+        await start(second)
     await db.close()
 
 
