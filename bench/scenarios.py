@@ -19,6 +19,12 @@ Figures = dict[str, float]
 Scenario = Callable[[Server, bool], Awaitable[Figures]]
 
 _series = iter(range(10**9))
+_TEXT = (
+    "salam dost kerwen çaý bazar gün aý ýyldyz köl dag ýol şäher kitap mekdep ene ata dogan"
+    " uýa goňşy nahar çörek suw tomus gyş bahar güýz ak gara gyzyl ýaşyl gök uly kiçi täze köne"
+    " привет друг караван базар солнце дорога город книга школа вода хлеб лето зима"
+)
+_WORDS = tuple(_TEXT.split())
 
 
 async def startup(server: Server, quick: bool) -> Figures:
@@ -90,6 +96,34 @@ async def initial_sync(server: Server, quick: bool) -> Figures:
     return {"initial_sync_ms": median(took) * 1000}
 
 
+async def search(server: Server, quick: bool) -> Figures:
+    """Full-text search in clear rooms: pages of ten hits, newest first, for many words."""
+    line = await person(server)
+    rooms = [await room(line) for _ in range(3)]
+    count = 300 if quick else 1_500
+    for number in range(count):
+        words = " ".join(_WORDS[(number * step) % len(_WORDS)] for step in (1, 7, 13, 29))
+        path = f"{V3}/rooms/{quote(rooms[number % 3])}/send/m.room.message/{next(_series)}"
+        await line.ask("PUT", path, {"msgtype": "m.text", "body": f"{words} {number}"})
+    rounds = 30 if quick else 200
+    took = []
+    for number in range(-10, rounds):  # the first ones let both write their indexes
+        if number == 0:
+            cpu, start = server.cpu_s(), time.monotonic()
+        wish = {"search_term": _WORDS[number % len(_WORDS)], "order_by": "recent"}
+        began = time.monotonic()
+        found = await line.ask("POST", f"{V3}/search", {"search_categories": {"room_events": wish}})
+        took.append(time.monotonic() - began)
+        assert found["search_categories"]["room_events"]["results"], "every word is there"
+    seconds = time.monotonic() - start
+    line.close()
+    return {
+        "search_per_s": rounds / seconds,
+        "search_cpu_ms": (server.cpu_s() - cpu) * 1000 / rounds,
+        "search_p50_ms": median(took[10:]) * 1000,
+    }
+
+
 async def parked(server: Server, quick: bool) -> Figures:
     """Memory of people who wait in a long poll."""
     lines = [await person(server) for _ in range(60 if quick else 300)]
@@ -109,7 +143,7 @@ async def parked(server: Server, quick: bool) -> Figures:
     return {"parked_each_kib": each}
 
 
-SCENARIOS: tuple[Scenario, ...] = (startup, send, deliver, initial_sync, parked)
+SCENARIOS: tuple[Scenario, ...] = (startup, send, deliver, initial_sync, search, parked)
 
 
 async def person(server: Server) -> Line:
