@@ -416,6 +416,7 @@ def build_messenger(
     ]
 
     async def close() -> None:
+        await sliding_sync.connections.finish()
         if previews is not None:
             previews.stop()
         await outgoing.close()

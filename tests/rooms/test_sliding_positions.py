@@ -134,6 +134,7 @@ async def test_a_device_has_only_so_many_connections(house: House) -> None:
     clients = [SlidingClient(ayna, f"c{n}") for n in range(18)]
     for client in clients:
         await client.sync({})
+    await house.messenger.sliding_sync.connections.finish()
     house.messenger.sliding_sync.connections._kept.clear()
     statuses = [(await post(ayna, {"conn_id": c.conn_id}, c.pos)).status for c in clients]
     assert statuses == [400] * 2 + [200] * 16
@@ -145,6 +146,7 @@ async def test_a_device_that_logs_out_takes_its_connections_along(house: House) 
     await SlidingClient(other).sync({})
     await SlidingClient(ayna).sync({})
     await other.must("POST", "logout")
+    await house.messenger.sliding_sync.connections.finish()
     async with house.db.read() as snap:
         assert len(await snap.all(_STATES)) == 1
 
@@ -155,9 +157,11 @@ async def test_connections_that_nobody_uses_are_dropped(house: House) -> None:
     await old.sync({})
     await used.sync({})
     sliding = house.messenger.sliding_sync
+    await sliding.connections.finish()
     house.clock.ms += 29 * 24 * 3_600_000
     await used.sync({})
     house.clock.ms += 2 * 24 * 3_600_000
+    await sliding.connections.finish()
     await sliding.tidy()
     sliding.connections._kept.clear()
     assert (await post(ayna, {"conn_id": "old"}, old.pos)).errcode == "M_UNKNOWN_POS"

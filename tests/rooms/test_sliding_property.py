@@ -140,6 +140,7 @@ def without_members(room: Room) -> dict[Any, str]:
 async def forget(house: House) -> None:
     """The server has nothing of connections in memory."""
     sliding = house.messenger.sliding_sync
+    await sliding.connections.finish()
     sliding.connections._kept.clear()
 
 

@@ -1,16 +1,21 @@
 """The connections of sliding sync: the states that they name, in memory and in the database.
 
 A connection is one `conn_id` of one device. Its client names the state it knows by generation;
-that one and the newest are kept, so that a lost answer can be given again. A state is in the
-database before the client learns of it, so that any worker, and the next start, finds it.
+that one and the newest are kept, so that a lost answer can be given again. Where there are several
+workers, a state is in the database before the client learns of it, so that any of them finds it. A
+process that is alone writes it behind the answer: who waits for news need not wait for the disk.
+What a crash loses of it makes the client begin anew (M_UNKNOWN_POS), which costs it one answer.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import OrderedDict
+from typing import NamedTuple
 
 from kerwen.base.clock import Clock
-from kerwen.base.errors import Reason, Refused
+from kerwen.base.errors import Reason, Refused, Unavailable
 from kerwen.base.limits import (
     SLIDING_CONNECTIONS_MAX,
     SLIDING_KEPT,
@@ -23,6 +28,9 @@ from kerwen.rooms.store import sliding
 from kerwen.storage.database import Database
 from kerwen.storage.wake import Watch
 
+log = logging.getLogger("kerwen.rooms")
+
+_BEHIND_MAX = 1_000  # states that wait to be written; more, and an answer waits for the disk
 _DAY_MS = 24 * 3_600_000
 _CONNECTION_BYTES = 1_000
 _SWEEP_MS = 3_600_000
@@ -95,6 +103,17 @@ class Connection:
         self.turns = tuple(other for other in self.turns if other is not turn)
 
 
+class _Behind(NamedTuple):
+    """A state that is to be written."""
+
+    generation: int
+    device_no: int
+    conn_id: str
+    base: int
+    body: bytes
+    seen_ms: int
+
+
 class Connections:
     """Finds and keeps connections."""
 
@@ -104,6 +123,8 @@ class Connections:
         self._kept: OrderedDict[tuple[int, str], Connection] = OrderedDict()
         self._bytes = 0
         self._swept_ms = 0
+        self._behind: list[_Behind] = []
+        self._writer: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -168,20 +189,37 @@ class Connections:
         if turn.over:
             return None
         conn.seen_ms = self._clock()
-        async with self._db.write() as tx:
-            await sliding.add_state(
-                tx,
-                generation,
-                conn.device_no,
-                conn.conn_id,
-                base,
-                body,
-                conn.seen_ms,
-                SLIDING_CONNECTIONS_MAX,
-            )
+        fresh = _Behind(generation, conn.device_no, conn.conn_id, base, body, conn.seen_ms)
+        if self._db.alone and len(self._behind) < _BEHIND_MAX:
+            self._behind.append(fresh)
+            if self._writer is None:
+                self._writer = asyncio.get_running_loop().create_task(self._write_behind())
+        else:
+            await self._write([fresh])
         before = [state for state in conn.states if state[0] == base]
         self._hold(conn, (*before, (generation, body)))
         return generation
+
+    async def _write(self, states: list[_Behind]) -> None:
+        async with self._db.write() as tx:
+            for state in states:
+                await sliding.add_state(tx, *state, SLIDING_CONNECTIONS_MAX)
+
+    async def _write_behind(self) -> None:
+        """Writes what waits, in its order; one transaction for all that came meanwhile."""
+        try:
+            while self._behind:
+                states, self._behind = self._behind, []
+                await self._write(states)
+        except Unavailable as error:
+            log.warning("states of connections not kept", extra={"why": str(error)})
+        finally:
+            self._writer = None
+
+    async def finish(self) -> None:
+        """Waits until all that was to be written is."""
+        while self._writer is not None:
+            await asyncio.wait([self._writer])
 
     def _hold(self, conn: Connection, states: tuple[tuple[int, bytes], ...]) -> None:
         conn.states = states

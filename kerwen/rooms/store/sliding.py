@@ -20,7 +20,8 @@ _STATE = sql(
 )
 _ADD = sql(
     "insert into sliding_states (generation, device_no, conn_id, seen_ms, body)"
-    " values (:generation, :device_no, :conn_id, :now, :body)"
+    " select :generation, device_no, :conn_id, :now, :body from devices"
+    " where device_no = :device_no"  # it may have logged out meanwhile
 )
 _DROP_OTHERS = sql(
     "delete from sliding_states where device_no = :device_no and conn_id = :conn_id"
