@@ -10,17 +10,19 @@ WORKERS ?= 2
 PEERS ?= synapse
 SUITE_SECONDS := 840
 
-.PHONY: help run test setup check bench lock clean
+.PHONY: help run test setup check web shots bench lock clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
 run: ## set up and run a development server with two people in it
 	@$(PYTHON) tools/setup.py run
+	@$(BIN)/python tools/build_web.py || echo "web: going on without it" >&2
 	@$(BIN)/python tools/run_dev.py $(FLAGS)
 
 test: setup ## set up and run every test
 	@$(BIN)/python tools/prepare_tests.py
+	@$(BIN)/python tools/build_web.py
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope \
 		--session-timeout=$(SUITE_SECONDS) $(TESTS)
 
@@ -33,6 +35,13 @@ check: setup ## format, lint, types, ranks, docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q tests/docs
+
+web: ## build the web app into kerwen/web_dist
+	@$(PYTHON) tools/setup.py run
+	@$(BIN)/python tools/build_web.py
+
+shots: setup web ## photograph every main view of the web app into web/shots
+	@cd web && node tools/shots.js $(FLAGS)
 
 bench: setup ## measure this machine
 	@$(BIN)/python -m bench --peers $(PEERS) $(FLAGS)

@@ -27,6 +27,7 @@ from kerwen.api.client.accounts import Accounts
 from kerwen.api.health import Health
 from kerwen.api.http import App, Cost
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
+from kerwen.api.web import WebApp
 from kerwen.base.clock import now_ms
 from kerwen.base.config import CHAT_KINDS, BadConfig, Config, Listen, recorded_domain
 from kerwen.base.memory import reuse_buffers
@@ -99,9 +100,10 @@ async def build(config: Config) -> House:
 
     house: House
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
-    areas: Sequence[routes.Area] = [health, *messenger.areas]
+    web = WebApp()
+    areas: Sequence[routes.Area] = [health, web, *messenger.areas]
     app = App(
-        routes.gather(areas, messenger.later),
+        routes.gather(areas, [*messenger.later, web.later()]),
         messenger.accounts.authenticate,
         limiter,
         messenger.masks,

@@ -1,0 +1,1 @@
+self.addEventListener("install", () => { void "__SHELL__"; void "__VERSION__"; });
