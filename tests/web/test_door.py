@@ -73,7 +73,9 @@ async def test_every_view_is_the_one_page(built: Path, path: str) -> None:
 
 async def test_policy_is_strict(built: Path) -> None:
     _, headers, _ = await ask(built, "/")
-    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    policy = dict(
+        part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";")
+    )
     assert policy["default-src"] == "'self'"
     assert policy["script-src"] == "'self' 'wasm-unsafe-eval'"
     assert policy["style-src"] == "'self'"
@@ -129,5 +131,3 @@ async def test_without_a_build_it_says_so(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_brotli_is_sent_to_who_takes_it(accepted: str | None, takes: bool) -> None:
     assert takes_brotli(accepted) is takes
-
-
