@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
@@ -22,6 +22,9 @@ from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.net.http_exchange import FixedHeaders
 from kerwen.storage.database import Retry
+
+if TYPE_CHECKING:
+    from kerwen.net.websocket import WebSocket
 
 log = logging.getLogger("kerwen.http")
 T = TypeVar("T")
@@ -109,6 +112,16 @@ class Reply:
     body: bytes | AsyncIterator[bytes] = b"{}"
     status: int = 200
     headers: list[tuple[bytes, bytes]] = field(default_factory=lambda: JSON_HEADERS)
+
+
+@dataclass(slots=True)
+class Upgrade:
+    """An answer that turns the connection into a WebSocket, which `serve` reads to its end."""
+
+    serve: Callable[[WebSocket], Awaitable[None]]
+    protocols: tuple[str, ...] = ()  # sub-protocols that we speak, the best first
+    message_max: int = limits.WEBSOCKET_MESSAGE_MAX
+    deflate: bool = False  # messages may be compressed, each for itself (RFC 7692)
 
 
 class Request:
@@ -443,6 +456,10 @@ def _decoded(part: str) -> str:
 
 
 _PREFLIGHT = Reply(b"", 204, CORS_HEADERS)
+_NO_HANDSHAKE = b'{"errcode":"M_UNKNOWN","error":"This path speaks WebSocket"}'
+_SPEAK_WEBSOCKET: Final = FixedHeaders(
+    [*JSON_HEADERS, (b"upgrade", b"websocket"), (b"sec-websocket-version", b"13")]
+)
 _BUG = b'{"errcode":"M_UNKNOWN","error":"Internal server error"}'
 
 
@@ -473,6 +490,10 @@ class App:
             return
         except Exception as error:
             answer = self._failure(request, error)
+        if type(answer) is Upgrade:
+            if await _turn(send, answer):
+                return
+            answer = Reply(_NO_HANDSHAKE, 426, _SPEAK_WEBSOCKET)
         status = 200
         headers: list[tuple[bytes, bytes]] = JSON_HEADERS
         body: bytes | AsyncIterator[bytes] = b""
@@ -546,6 +567,14 @@ class App:
             self._limiter.spend(route.cost, caller.account_no, request.address)
             await audit.denied(self._auditor, request, route)
         raise Refused(Reason.FORBIDDEN, "Only administrators may do this")
+
+
+async def _turn(send: Any, answer: Upgrade) -> bool:
+    upgrade = getattr(send, "upgrade", None)
+    if upgrade is None:
+        return False
+    options = {"message_max": answer.message_max, "deflate": answer.deflate}
+    return bool(await upgrade(answer.serve, answer.protocols, **options))
 
 
 async def _run(request: Request, route: Route) -> Any:

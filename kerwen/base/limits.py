@@ -11,6 +11,8 @@ HTTP_URL_MAX = 32 * KIB
 HTTP_HEADERS_MAX = 64 * KIB
 HTTP_CONNECTIONS_MAX = 20_000
 JSON_DEPTH_MAX = 64
+WEBSOCKET_MESSAGE_MAX = 1 * MIB
+WEBSOCKET_AHEAD_MAX = 1 * MIB  # of one connection, each way, that its reader has not taken
 
 # events (CS #size-limits)
 EVENT_BYTES_MAX = 65_536

@@ -15,12 +15,15 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httptools
 
 from kerwen.base import limits
 from kerwen.net.http_exchange import DISCARD_MAX, STATUS_LINES, Application, Exchange, Scope
+
+if TYPE_CHECKING:
+    from kerwen.net.websocket import WebSocket
 
 SWEEP_S: Final = 5.0
 KEEP_ALIVE_S: Final = 75
@@ -71,6 +74,15 @@ class _Transport(Protocol):
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def get_extra_info(self, name: str) -> Any: ...
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+
+
+class _Connection(Protocol):
+    """What the server looks after: a connection of HTTP, or a WebSocket that began as one."""
+
+    def finish(self) -> None: ...
+    def cut(self) -> None: ...
+    def check_time(self, now: float) -> None: ...
 
 
 class HttpServer:
@@ -90,7 +102,7 @@ class HttpServer:
         self.app = app
         self._fault = fault  # the JSON that explains a status to the peer
         self.proxies = frozenset(proxies)
-        self.connections: set[HttpProtocol] = set()
+        self.connections: set[_Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
         self.now = time.monotonic()  # as old as the last sweep; good enough for time limits
@@ -268,6 +280,7 @@ class HttpProtocol(asyncio.Protocol):
         if known is None:
             known = name.lower()
             dropped = known in _DROPPED or known.startswith(b"sec-")
+            dropped = dropped and not known.startswith(b"sec-websocket-")
             if dropped and not (known in _READ_BY_PAGES and self._url.startswith(_PAGES)):
                 return
             known = _NAMES.get(known, known)
@@ -288,6 +301,8 @@ class HttpProtocol(asyncio.Protocol):
             "query_string": query,
         }
         modern = parser.get_http_version() != "1.0"
+        if parser.should_upgrade() and modern:
+            scope["upgrade"] = True
         exchange = Exchange(self, scope, modern, modern and parser.should_keep_alive())
         self._url = b""
         self._headers = None
@@ -371,6 +386,24 @@ class HttpProtocol(asyncio.Protocol):
             return
         if not self._behind:
             self.want_body()
+
+    def turn(self, exchange: Exchange, extension: Any, message_max: int) -> WebSocket:
+        """The reply was 101: from here on the line is a WebSocket, and no longer ours."""
+        from kerwen.net.websocket import WebSocket, server_side
+
+        server, frames = self._server, server_side(extension, message_max)
+        self._parser = self._running = self._newest = None
+        self.resume_writing()
+        socket = WebSocket(frames, self._transport, lambda: server.connections.discard(socket))
+        server.connections.discard(self)
+        server.connections.add(socket)
+        self._transport.set_protocol(socket)
+        return socket
+
+    @property
+    def may_turn(self) -> bool:
+        """Whether nothing was said after the request that is answered (RFC 6455 §4.1)."""
+        return not self._behind and self._newest is None and self._headers is None
 
     def give_up(self, *, told: bool) -> None:
         """The application broke off: says so if the reply has not begun, and hangs up."""

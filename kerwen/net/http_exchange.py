@@ -14,6 +14,7 @@ from kerwen.base import limits
 
 if TYPE_CHECKING:
     from kerwen.net.http import HttpProtocol
+    from kerwen.net.websocket import WebSocket
 
 log = logging.getLogger("kerwen.net.http")
 
@@ -190,6 +191,37 @@ class Exchange:
         self._begun = True
         connection.send(STATUS_LINES[status] + server.date_line() + lines + last)
         self._finish()
+
+    async def upgrade(
+        self,
+        serve: Callable[[WebSocket], Awaitable[None]],
+        protocols: Iterable[str] = (),
+        *,
+        message_max: int = limits.WEBSOCKET_MESSAGE_MAX,
+        deflate: bool = False,
+    ) -> bool:
+        """Turns the connection into a WebSocket and serves it to its end; False, with nothing
+        done, where the request was no handshake. The first of `protocols` that the client
+        offers is chosen; without any in common, none."""
+        from kerwen.net.websocket import BROKEN, accept, offer_of
+
+        connection = self._connection
+        offer = offer_of(self._scope["headers"]) if self._scope.get("upgrade") else None
+        if offer is None or not connection.may_turn or self._over or self._begun:
+            return False
+        chosen = next((p for p in protocols if p in offer.protocols), "")
+        headers, extension = accept(offer, chosen, deflate)
+        connection.server.statuses[1] += 1
+        connection.send(STATUS_LINES[101] + header_lines(headers) + b"\r\n")
+        self._begun = self._over = True
+        socket = connection.turn(self, extension, message_max)
+        code = BROKEN
+        try:
+            await serve(socket)
+            code = 1000
+        finally:
+            socket.close(code)
+        return True
 
     async def __call__(self, message: Message) -> None:
         """The `send` of ASGI: the head of the reply, then its body in one or more parts."""
