@@ -147,7 +147,7 @@ def _add_flags(command: argparse.ArgumentParser) -> None:
             command.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
         elif typing.get_origin(kind) is list:
             metavar = "URI" if key.name.endswith("uris") else "FILE"
-            metavar = "ADDRESS" if key.name in ("dns", "proxies") else metavar
+            metavar = "ADDRESS" if key.name in ("dns", "proxies", "acme_contact") else metavar
             command.add_argument(flag, action="append", metavar=metavar, **common)
         elif typing.get_origin(kind) is typing.Literal:
             command.add_argument(flag, choices=typing.get_args(kind), **common)

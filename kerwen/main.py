@@ -12,10 +12,10 @@ import secrets
 import signal
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -35,16 +35,20 @@ from kerwen.base.metrics import Metrics, Number, Value
 from kerwen.media.actions.quota import Quota
 from kerwen.media.rules import MediaRules
 from kerwen.messenger import build_messenger
-from kerwen.net import certificates, tls
+from kerwen.net import certificates
 from kerwen.net.http import HttpServer
 from kerwen.net.listeners import Factory, Listeners
 from kerwen.net.outgoing import Outgoing
+from kerwen.net.served_tls import ServedTls
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.blobs_files import FileBlobs
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
 from kerwen.storage.open_database import open_database
 from kerwen.vault.store import Vaults
+
+if TYPE_CHECKING:
+    from kerwen.net.acme.house import AcmeHouse
 
 log = logging.getLogger("kerwen.main")
 
@@ -66,6 +70,8 @@ class House:
     factories: dict[str, Factory]
     deeds: dict[str, Deed] = field(default_factory=dict)
     """What `kerwen account` and its like may ask for, by the words of the command line."""
+    acme: AcmeHouse | None = None
+    """Who gets and renews the certificate."""
     take_tls: list[Callable[[ssl.SSLContext | None], None]] = field(default_factory=list)
     """Told what STARTTLS is served with, before the listeners open."""
     stop_doors: list[Callable[[float], Awaitable[None]]] = field(default_factory=list)
@@ -101,7 +107,12 @@ async def build(config: Config) -> House:
     house: House
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
     web = WebApp()
-    areas: Sequence[routes.Area] = [health, web, *messenger.areas]
+    areas: list[routes.Area] = [health, web, *messenger.areas]
+    acme = _acme(config, messenger.outgoing)
+    if acme is not None:
+        from kerwen.api.acme import AcmeApi
+
+        areas.append(AcmeApi(acme.answers))
     app = App(
         routes.gather(areas, [*messenger.later, web.later()]),
         messenger.accounts.authenticate,
@@ -118,7 +129,11 @@ async def build(config: Config) -> House:
         http=http,
         listeners=Listeners(),
         factories=dict.fromkeys(CHAT_KINDS, http.protocol),
+        acme=acme,
     )
+    if acme is not None:
+        house.workers.append(acme.keeper.work)
+        house.at_end.append(acme.close)
     quota = Quota(database, MediaRules())
     house.deeds.update(AccountDeeds(config.server_name, messenger.accounts, quota).deeds())
     more = AdminDeeds(config.server_name, messenger.accounts, messenger.admin, messenger.export)
@@ -238,7 +253,8 @@ async def _serve(config: Config, told: Callable[[House], None]) -> None:
     try:
         wanted = tuple(w for w in config.listeners() if w.kind in house.factories)
         house.http.start()
-        context = _server_tls(config, wanted)
+        served = _server_tls(house, wanted)
+        context = served.context if served is not None else None
         for take in house.take_tls:
             take(context)
         await house.listeners.start(wanted, house.factories, context)
@@ -294,17 +310,34 @@ def _end_at_latest() -> None:
     timer.start()
 
 
-def _server_tls(config: Config, wanted: Iterable[Listen]) -> Any:
+def _server_tls(house: House, wanted: Iterable[Listen]) -> ServedTls | None:
+    """What the listeners show, and who looks after it."""
+    config = house.config
     if not any(listen.tls for listen in wanted):
         return None
-    if config.tls_cert is not None and config.tls_key is not None:
+    if house.acme is not None:
+        found = house.acme.keeper.begin(tuple(certificates.public_names(config)))
+    elif config.tls_cert is not None and config.tls_key is not None:
         found = certificates.Certificate(Path(config.tls_cert), Path(config.tls_key))
     else:
         found = certificates.for_development(config.data_path, config.server_name)
     try:
-        return tls.server_context(found.cert, found.key)
+        served = ServedTls(found.cert, found.key)
     except OSError as error:
         raise BadConfig(f"{found.cert}: {error.strerror or error}") from None
+    if house.acme is not None:
+        house.acme.served = served
+    elif config.tls_cert is not None:
+        house.workers.append(lambda: certificates.follow(found, served.replace))
+    return served
+
+
+def _acme(config: Config, outgoing: Outgoing) -> AcmeHouse | None:
+    if config.acme is None:
+        return None
+    from kerwen.net.acme.house import AcmeHouse
+
+    return AcmeHouse(config, outgoing)
 
 
 def _allow_files() -> None:

@@ -33,6 +33,11 @@ MAIL_KINDS: Final = frozenset(PORTS) - CHAT_KINDS
 SERVED_KINDS: Final = frozenset(PORTS) - {"managesieve"}  # the others may be named already
 TLS_KINDS: Final = frozenset({"https", "federation", "submissions", "imaps"})
 
+ACME_DIRECTORIES: Final = {
+    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+}
+
 DEV_DOMAIN: Final = "kerwen.test"
 DEV_PORT_BASE: Final = 10_000
 PORT_BASE_MAX: Final = 65_535 - max(PORTS.values())
@@ -122,6 +127,32 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tls_key: Annotated[str | None, Meta(description="The key of the certificate, a PEM file.")] = (
         None
     )
+    acme: Annotated[
+        str | None,
+        Meta(
+            description="Certificates are got and renewed from this authority by ACME:"
+            " `letsencrypt`, `letsencrypt-staging` or the URL of a directory. Naming one agrees to"
+            " its terms. See `docs/operate/tls.md`."
+        ),
+    ] = None
+    acme_challenge: Annotated[
+        Literal["http-01", "tls-alpn-01"],
+        Meta(
+            description="How the authority looks: at port 80 (`http-01`), or at port 443"
+            " (`tls-alpn-01`)."
+        ),
+    ] = "http-01"
+    acme_contact: Annotated[
+        list[str],
+        Meta(description="An address that the authority may write to. May be repeated."),
+    ] = []
+    acme_eab_id: Annotated[
+        str | None,
+        Meta(description="Some authorities know their customers: the id they gave."),
+    ] = None
+    acme_eab_key: Annotated[
+        str | None, Meta(description="The key that goes with it, base64url.")
+    ] = None
     ca: Annotated[
         str | None,
         Meta(description="A PEM file with authorities to trust as well for outgoing TLS."),
@@ -410,6 +441,7 @@ def _check(config: Config) -> None:
         raise BadConfig("hosts is for --dev only; elsewhere names are looked up in DNS")
     if (config.tls_cert is None) != (config.tls_key is None):
         raise BadConfig("tls_cert and tls_key belong together: give both")
+    _check_acme(config)
     if bool(config.turn_uris) != (config.turn_secret is not None):
         raise BadConfig("turn_uris and turn_secret belong together: give both")
     if config.rspamd is not None and not re.match(r"https?://", config.rspamd):
@@ -439,6 +471,20 @@ def _check(config: Config) -> None:
     for path in config.app_service:
         _check_file("app_service", path)
     config.listeners()  # says what is no place
+
+
+def _check_acme(config: Config) -> None:
+    if config.acme is None:
+        return
+    if config.tls_cert is not None:
+        raise BadConfig("acme and tls_cert exclude each other: give one of them")
+    good = r"https://[^/]+/.*" if not config.dev else r"https?://[^/]+/.*"
+    if config.acme not in ACME_DIRECTORIES and not re.fullmatch(good, config.acme):
+        raise BadConfig("acme must be letsencrypt, letsencrypt-staging or https://…")
+    if (config.acme_eab_id is None) != (config.acme_eab_key is None):
+        raise BadConfig("acme_eab_id and acme_eab_key belong together: give both")
+    if config.acme_eab_key is not None and not re.fullmatch(r"[\w-]+=*", config.acme_eab_key):
+        raise BadConfig("acme_eab_key must be base64url")
 
 
 def _check_address(text: str) -> None:
@@ -491,9 +537,9 @@ def _check_listeners(config: Config) -> None:
     for listen in config.listeners():
         if listen.kind not in SERVED_KINDS:
             continue
-        if listen.tls and not config.dev and config.tls_cert is None:
+        if listen.tls and not config.dev and config.tls_cert is None and config.acme is None:
             raise BadConfig(
-                f"{listen.kind} needs tls_cert and tls_key"
+                f"{listen.kind} needs tls_cert and tls_key, or acme"
                 f" (behind a proxy: --listen {listen.kind}=off)"
             )
         other = taken.setdefault((listen.host, listen.port), listen.kind)

@@ -6,12 +6,21 @@ is read from a note beside them (the names and the day on which to make a new on
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from kerwen.base.config import Config
+
+log = logging.getLogger("kerwen.tls")
+
+MAIL_LABELS: Final = ("mta-sts", "autoconfig", "autodiscover", "openpgpkey")
+_LOOK_S: Final = 60.0
 _RENEW_S: Final = 300 * 86_400
 
 
@@ -48,6 +57,31 @@ def for_development(folder: Path, domain: str) -> Certificate:
     return found
 
 
+async def follow(files: Certificate, changed: Callable[[Path, Path], None]) -> None:
+    """Looks every minute whether the operator's files are others, for ever; one that cannot be
+    used is told in the log, and what was served goes on."""
+    seen = _stamp(files)
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        found = _stamp(files)
+        if found == seen or found is None:
+            continue
+        try:
+            changed(files.cert, files.key)
+        except (OSError, ValueError) as error:  # half of a pair that is being replaced: next time
+            log.warning("the new certificate cannot be used", extra={"why": str(error)})
+        else:
+            seen = found
+            log.info("certificate read again")
+
+
+def _stamp(files: Certificate) -> tuple[int, int] | None:
+    try:
+        return files.cert.stat().st_mtime_ns, files.key.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def names_of(domain: str) -> list[str]:
     """What a development certificate stands for: the domain, names under it, loopback."""
     host = domain.removeprefix("[").partition("]")[0] if domain.startswith("[") else domain
@@ -56,6 +90,15 @@ def names_of(domain: str) -> list[str]:
     if not host.replace(".", "").isdigit() and ":" not in host and host != "localhost":
         names.append(f"*.{host}")
     return names + [n for n in ("localhost", "127.0.0.1", "::1") if n != host]
+
+
+def public_names(config: Config) -> list[str]:
+    """The names by which others come to a server: its domain, and under it those that programs
+    look for (MTA-STS, autoconfig, autodiscover, keys of OpenPGP)."""
+    host = names_of(config.server_name)[0]
+    if not config.has_mail or host.replace(".", "").isdigit() or ":" in host or "." not in host:
+        return [host]
+    return [host, *(f"{label}.{host}" for label in MAIL_LABELS)]
 
 
 def _fits(note: Path, names: list[str]) -> bool:

@@ -67,7 +67,7 @@ def test_the_data_folder_is_for_one_process_and_for_us_alone(fresh_server: Fresh
     [
         ((), "domain is not set: give --domain NAME or write it into config.toml"),
         (("--domain", "A.test"), "domain 'A.test' is no server name"),
-        (("--domain", "a.test"), "https needs tls_cert and tls_key"),
+        (("--domain", "a.test"), "https needs tls_cert and tls_key, or acme"),
         (("--dev", "--listen", "ftp=x:1"), "there is no listener ftp"),
         (("--dev", "--listen", "http"), "write KIND=HOST:PORT or KIND=off"),
         (("--dev", "--tls-cert", "x"), "tls_cert and tls_key belong together"),
