@@ -24,6 +24,7 @@ from kerwen.api.account_deeds import AccountDeeds
 from kerwen.api.admin_deeds import AdminDeeds
 from kerwen.api.admin_socket import AdminSocket, Deed, audited
 from kerwen.api.client.accounts import Accounts
+from kerwen.api.discovery import DiscoveryApi
 from kerwen.api.health import Health
 from kerwen.api.http import App, Cost
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
@@ -108,6 +109,8 @@ async def build(config: Config) -> House:
     health = Health(lambda: house.ready, metrics.text, config.metrics_token)
     web = WebApp()
     areas: list[routes.Area] = [health, web, *messenger.areas]
+    if config.has_mail:
+        areas.append(DiscoveryApi(config))
     acme = _acme(config, messenger.outgoing)
     if acme is not None:
         from kerwen.api.acme import AcmeApi

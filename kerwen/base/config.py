@@ -238,6 +238,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             " their mail servers (RFC 8460), and what came here in their name (DMARC)."
         ),
     ] = "on"
+    mta_sts: Annotated[
+        Literal["enforce", "testing", "none"],
+        Meta(
+            description="What other mail servers are promised of TLS here by MTA-STS (RFC 8461):"
+            " with `enforce` they bring mail only to a good certificate. `none` takes a promise"
+            " back."
+        ),
+    ] = "enforce"
     chat: Annotated[Literal["on", "off"], Meta(description="The messenger half of the house.")] = (
         "on"
     )

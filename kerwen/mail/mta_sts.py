@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import re
 from typing import Final
 
@@ -13,6 +14,7 @@ import msgspec
 MAX_AGE_S: Final = 31_557_600
 POLICY_MAX: Final = 64 * 1024  # bytes (§3.3)
 _MX_MAX: Final = 200
+_OWN_AGE_S: Final = 7 * 86_400
 _RECORD: Final = re.compile(rb"v=STSv1[ \t]*(?:;|\Z)")
 _ID: Final = re.compile(rb"(?:^|;)[ \t]*id[ \t]*=[ \t]*([A-Za-z0-9]{1,32})[ \t]*(?:;|\Z)")
 _HOST: Final = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
@@ -100,3 +102,21 @@ def allows(policy: Policy, host: str) -> bool:
     host = host.lower().rstrip(".")
     parent = "*." + host.partition(".")[2]
     return host in policy.mx or parent in policy.mx
+
+
+# --- our own policy ---------------------------------------------------------------------------
+
+
+def of_house(domain: str, mode: str) -> Policy:
+    """What this house promises: its one mail server is the domain itself."""
+    return Policy(Mode(mode), _OWN_AGE_S, (domain,))
+
+
+def text(policy: Policy) -> bytes:
+    """A policy as its file (§3.2)."""
+    return "".join(f"{line}\r\n" for line in lines(policy)).encode()
+
+
+def own_id(policy: Policy) -> str:
+    """An id that changes whenever the policy does (§3.1)."""
+    return hashlib.sha256(text(policy)).hexdigest()[:20]

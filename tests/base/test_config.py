@@ -156,6 +156,7 @@ def test_every_key_is_a_flag() -> None:
         "relay_password": ["--relay-password", "y"],
         "mail_ip": ["--mail-ip", "4"],
         "mail_reports": ["--mail-reports", "off"],
+        "mta_sts": ["--mta-sts", "testing"],
         "dns": ["--dns", "127.0.0.1", "--dns", "[::1]:54"],
         "dns_trusted": ["--no-dns-trusted"],
         "greylisting": ["--greylisting", "on"],
