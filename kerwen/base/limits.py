@@ -227,3 +227,27 @@ DAY_COUNTS_MAX = 100_000  # different things for reports a day, of one kind
 DAY_COUNTS_KEPT_DAYS = 14
 SMTP_REPLY_LINE_MAX = 2_048  # of another server
 SMTP_REPLY_LINES_MAX = 200
+
+# Sieve
+SIEVE_SCRIPT_MAX = 128 * KIB  # bytes of one script
+SIEVE_SCRIPTS_MAX = 32  # of one account
+SIEVE_NAME_MAX = 128  # characters of a script's name (RFC 5804 §1.6)
+SIEVE_NESTING_MAX = 32  # blocks within blocks, tests within tests
+SIEVE_COMMANDS_MAX = 4_096  # of one script, tests counted
+SIEVE_STRINGS_MAX = 8_192  # of one script
+SIEVE_STEPS_MAX = 50_000  # of one run: commands, tests, comparisons
+SIEVE_WORK_MAX = 16 * MIB  # of one run: what comparisons cost, about a character each
+SIEVE_VARIABLES_MAX = 128
+SIEVE_VARIABLE_MAX = 4_096  # characters of a variable's value
+SIEVE_EXPANDED_MAX = 64 * KIB  # characters of a string after its variables were put in
+SIEVE_ACTIONS_MAX = 32  # of one message
+SIEVE_REDIRECTS_MAX = 4  # of one message
+SIEVE_REDIRECTS_DAY_MAX = 500  # of one account
+SIEVE_FLAGS_MAX = 64  # of one list of flags
+SIEVE_INCLUDES_MAX = 16  # scripts of one run
+SIEVE_INCLUDE_DEPTH_MAX = 8
+SIEVE_DUPLICATES_MAX = 8  # tests that ask what came before, of one message
+SIEVE_EDITS_MAX = 64  # changes to the header of one message
+SIEVE_REMEMBERED_MAX = 10_000  # messages and correspondents that an account's scripts remember
+SIEVE_CACHE_MAX = 50_000  # accounts of which it is known in memory whether they have a script
+SIEVE_COMPILED_BYTES = 16 * MIB  # sources of the compiled scripts that are kept
