@@ -1,5 +1,5 @@
 """The command line: `kerwen serve`, `account`, `alias`, `dkim`, `queue`, `backup`, `restore`,
-`import`, `doctor`, `dns`, `version`.
+`import`, `doctor`, `dns`, `certificate`, `version`.
 
 Wrong use and a wrong configuration end with 2 and one line; what could not be done, with 1.
 """
@@ -22,6 +22,7 @@ from kerwen.base.config import BadConfig, Config
 from kerwen.commands.account import add_parsers as add_account_parsers
 from kerwen.commands.admin import WORDS as ADMIN_WORDS
 from kerwen.commands.admin import add_parsers as add_admin_parsers
+from kerwen.commands.dns import add_flags as add_dns_flags
 from kerwen.commands.mail import add_parsers as add_mail_parsers
 from kerwen.commands.queue import add_parsers as add_queue_parsers
 
@@ -96,11 +97,21 @@ def parser() -> argparse.ArgumentParser:
     restore.set_defaults(run=_restore)
     _add_import(commands.add_parser("import", help="take over another server's people and rooms"))
     doctor = commands.add_parser("doctor", help="look for what will hurt")
+    doctor.add_argument(
+        "--reach",
+        metavar="DOMAIN",
+        help="try whether mail can leave: speak to this domain's mail server, send nothing",
+    )
     add_flags(doctor)
     doctor.set_defaults(run=_doctor)
-    dns = commands.add_parser("dns", help="print the records that the domain needs")
+    dns = commands.add_parser("dns", help="print or write the records that the domain needs")
+    add_dns_flags(dns)
     add_flags(dns)
     dns.set_defaults(run=_dns)
+    certificate = commands.add_parser("certificate", help="show the certificate of ACME")
+    certificate.add_argument("--renew", action="store_true", help="let the server look at once")
+    add_flags(certificate)
+    certificate.set_defaults(run=_certificate)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return top
@@ -273,7 +284,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from kerwen.commands import doctor
 
     worst = 0
-    for finding in doctor.examine(config_of(options)):
+    for finding in doctor.examine(config_of(options), options.reach):
         print(f"{finding.level:<5} {finding.about:<12} {finding.text}")
         worst = max(worst, finding.level == "bad")
     return worst
@@ -282,9 +293,13 @@ def _doctor(options: argparse.Namespace) -> int:
 def _dns(options: argparse.Namespace) -> int:
     from kerwen.commands import dns
 
-    for line in dns.records(config_of(options)):
-        print(line)
-    return 0
+    return dns.run(options, config_of)
+
+
+def _certificate(options: argparse.Namespace) -> int:
+    from kerwen.commands import certificate
+
+    return certificate.run(options, config_of)
 
 
 def _version(options: argparse.Namespace) -> int:

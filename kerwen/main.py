@@ -137,6 +137,7 @@ async def build(config: Config) -> House:
     if acme is not None:
         house.workers.append(acme.keeper.work)
         house.at_end.append(acme.close)
+        house.deeds["certificate renew"] = acme.renew
     quota = Quota(database, MediaRules())
     house.deeds.update(AccountDeeds(config.server_name, messenger.accounts, quota).deeds())
     more = AdminDeeds(config.server_name, messenger.accounts, messenger.admin, messenger.export)

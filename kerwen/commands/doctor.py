@@ -9,8 +9,6 @@ import socket
 import sqlite3
 import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +33,18 @@ class Finding:
     text: str
 
 
-def examine(config: Config) -> Iterator[Finding]:
-    """All findings, in the order in which an operator would look."""
+def examine(config: Config, reach: str | None = None) -> Iterator[Finding]:
+    """All findings, in the order in which an operator would look: first what is on this machine,
+    then what others see. `reach`: a domain whose mail server is spoken to."""
     checks: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-        _folder, _room, _schema, _ports, _certificate, _clock, _domain, _names, _queue,
+        _folder, _room, _schema, _ports, _certificate, _clock, _names, _queue,
     )  # fmt: skip
     for check in checks:
         yield from check(config)
+    if not config.dev or config.dns:
+        from kerwen.commands import outside
+
+        yield from (Finding(*found) for found in outside.examine(config, reach))
 
 
 def _folder(config: Config) -> Iterator[Finding]:
@@ -119,20 +122,47 @@ def _ports(config: Config) -> Iterator[Finding]:
 
 
 def _certificate(config: Config) -> Iterator[Finding]:
+    if config.acme is not None:
+        yield from _acme(config)
+        return
     if config.tls_cert is None or config.tls_key is None:
         served = [w for w in config.listeners() if w.kind in SERVED_KINDS]
         if not config.dev and any(listen.tls for listen in served):
-            yield Finding("bad", "certificate", "there is none: give tls_cert and tls_key")
+            yield Finding("bad", "certificate", "there is none: give acme, or tls_cert and tls_key")
         return
+    yield from _of_files(config, Path(config.tls_cert), Path(config.tls_key))
+
+
+def _acme(config: Config) -> Iterator[Finding]:
+    """What the keeper of the certificate wrote down."""
+    from kerwen.net.acme.keeper import State
+
+    folder = config.data_path / "keys" / "acme"
+    state = State.read(folder)
+    if not state.names:
+        why = f": {state.error}" if state.error else "; the running server gets one"
+        yield Finding("bad" if state.error else "care", "certificate", f"there is none yet{why}")
+        return
+    yield from _of_files(config, folder / "chain.pem", folder / "server.key")
+    if state.failures:
+        when = time.strftime("%d.%m. %H:%M", time.localtime(state.next_try_s))
+        text = f"renewal failed {state.failures} times: {state.error}; again at {when}"
+        yield Finding("care", "certificate", text)
+    for name in state.refused:
+        text = f"{name} could not be proved and is left out: {state.error}"
+        yield Finding("care", "certificate", text)
+
+
+def _of_files(config: Config, chain: Path, key: Path) -> Iterator[Finding]:
     from cryptography import x509
 
     from kerwen.net import tls
 
     try:
-        tls.server_context(Path(config.tls_cert), Path(config.tls_key))
-        cert = x509.load_pem_x509_certificates(Path(config.tls_cert).read_bytes())[0]
+        tls.server_context(chain, key)
+        cert = x509.load_pem_x509_certificates(chain.read_bytes())[0]
     except (OSError, ValueError, ssl.SSLError) as error:
-        yield Finding("bad", "certificate", f"{config.tls_cert}: {error}")
+        yield Finding("bad", "certificate", f"{chain}: {error}")
         return
     days = int((cert.not_valid_after_utc.timestamp() - time.time()) // 86_400)
     host = config.server_name.partition(":")[0]
@@ -167,27 +197,6 @@ def _clock(config: Config) -> Iterator[Finding]:
         yield Finding("care", "clock", "nothing keeps it right; other servers refuse a wrong one")
     else:
         yield Finding("good", "clock", "kept right by the system")
-
-
-def _domain(config: Config) -> Iterator[Finding]:
-    if config.dev:
-        return
-    host = config.server_name.partition(":")[0]
-    try:
-        found = sorted({a[4][0] for a in socket.getaddrinfo(host, None)})
-    except OSError:
-        yield Finding("care", "domain", f"{host} has no address in DNS")
-    else:
-        yield Finding("good", "domain", f"{host} is at {', '.join(map(str, found))}")
-    for name in ("client", "server"):
-        url = f"https://{host}/.well-known/matrix/{name}"
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                answer.read(4096)
-            yield Finding("good", "domain", f"{url} answers")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-            yield Finding("care", "domain", f"{url}: {reason}")
 
 
 def _names(config: Config) -> Iterator[Finding]:

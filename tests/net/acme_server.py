@@ -93,7 +93,10 @@ class AcmeServer:
             await self.gate.wait()
         links = {n: f"{self.url}/{n}" for n in ("newAccount", "newOrder", "revokeCert")}
         links |= {"newNonce": f"{self.url}/nonce", "renewalInfo": f"{self.url}/ari"}
-        meta = {"externalAccountRequired": self.eab is not None}
+        meta = {
+            "externalAccountRequired": self.eab is not None,
+            "caaIdentities": ["authority.test"],
+        }
         return web.json_response({**links, "meta": meta})
 
     async def _nonce(self, request: web.Request) -> web.Response:

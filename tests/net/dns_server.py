@@ -12,9 +12,14 @@ from typing import Any
 
 import dns.flags
 import dns.message
+import dns.opcode
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+import dns.tsig
+import dns.tsigkeyring
+import dns.update
 
 _MARKS = {"FAIL", "SILENT", "EXISTS"}
 
@@ -22,11 +27,21 @@ _MARKS = {"FAIL", "SILENT", "EXISTS"}
 class DnsServer:
     """`secure`: names whose answers (and those of names below them) are said to be proved."""
 
-    def __init__(self, zone: str = "", *, secure: tuple[str, ...] = (), ttl: int = 300) -> None:
+    def __init__(
+        self,
+        zone: str = "",
+        *,
+        secure: tuple[str, ...] = (),
+        ttl: int = 300,
+        keys: dict[str, tuple[str, str]] | None = None,
+    ) -> None:
         self.records: dict[str, list[tuple[str, str]]] = {}
         self.secure = secure
+        # TSIG keys (name: algorithm and secret) by which updates are taken
+        self.keyring = dns.tsigkeyring.from_text(keys) if keys else None
         self.ttl = ttl
         self.asked: list[str] = []
+        self.updates = 0
         self.cut_above = 0  # answers of more bytes go by TCP; 0: as the asker allows
         self.add(zone)
         self._transport: asyncio.DatagramTransport | None = None
@@ -67,7 +82,14 @@ class DnsServer:
         return f"{self.place[0]}:{self.place[1]}"
 
     def answer(self, wire: bytes, *, udp: bool) -> bytes | None:
-        asked = dns.message.from_wire(wire)
+        try:
+            asked = dns.message.from_wire(wire, keyring=self.keyring)
+        except dns.message.UnknownTSIGKey:
+            return _refused(wire)
+        except dns.tsig.BadSignature:
+            return _refused(wire)
+        if asked.opcode() == dns.opcode.UPDATE:
+            return self._update(asked)
         question = asked.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         kind = dns.rdatatype.to_text(question.rdtype)
@@ -106,6 +128,30 @@ class DnsServer:
             out = told.to_wire()
         return out
 
+    def _update(self, asked: Any) -> bytes:
+        """Takes an update that is signed (RFC 2136 §3.4.2)."""
+        told = dns.message.make_response(asked)
+        origin = asked.zone[0].name
+        if not asked.had_tsig or not self.records.get(_plain(origin)):
+            told.set_rcode(dns.rcode.REFUSED)
+            return bytes(told.to_wire())
+        for rrset in asked.update:
+            name, kind = _plain(rrset.name), dns.rdatatype.to_text(rrset.rdtype)
+            held = self.records.setdefault(name, [])
+            values = [_value(kind, one) for one in rrset]
+            if rrset.deleting == dns.rdataclass.ANY:
+                held[:] = [(k, v) for k, v in held if k != kind and kind != "ANY"]
+            elif rrset.deleting == dns.rdataclass.NONE:
+                held[:] = [(k, v) for k, v in held if k != kind or v not in values]
+            elif kind == "CNAME" and any(k != "CNAME" for k, _ in held):
+                continue  # RFC 2136 §3.4.2.2: an alias has no other records
+            else:
+                held += [(kind, value) for value in values if (kind, value) not in held]
+            if not held:
+                del self.records[name]
+        self.updates += 1
+        return bytes(told.to_wire())
+
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             size = int.from_bytes(await reader.readexactly(2), "big")
@@ -117,6 +163,22 @@ class DnsServer:
             pass
         finally:
             writer.close()
+
+
+def _plain(name: Any) -> str:
+    return str(name.to_text(omit_final_dot=True)).lower()
+
+
+def _value(kind: str, record: Any) -> str:
+    return str(record.to_text())
+
+
+def _refused(wire: bytes) -> bytes:
+    """NOTAUTH, unsigned: what a server says to a key that it does not know."""
+    told = dns.message.Message(int.from_bytes(wire[:2], "big"))
+    told.flags = dns.flags.QR | (wire[2] & 0x78) << 8
+    told.set_rcode(dns.rcode.NOTAUTH)
+    return bytes(told.to_wire())
 
 
 class _Udp(asyncio.DatagramProtocol):

@@ -120,6 +120,12 @@ class Acme:
         self._kid: str | None = None
         self._nonces: list[str] = []
 
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """What CAA records call the authority (RFC 8555 §7.1.1), once it has been asked."""
+        told = self._links.meta.get("caaIdentities") if self._links is not None else None
+        return tuple(str(one) for one in told[:8]) if isinstance(told, list) else ()
+
     async def certificate(
         self, names: tuple[str, ...], key: certs.Key, replaces: str = ""
     ) -> bytes:

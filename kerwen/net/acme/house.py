@@ -42,13 +42,24 @@ class AcmeHouse:
         first, *others = public_names(self._config)
         if self._config.dev and not self._config.dns:
             return [first]
-        found = [first]
-        for name in others:
-            for kind in ("A", "AAAA"):
-                if (await self._resolver.answer(Dns(kind, name))).names:
-                    found.append(name)
-                    break
-        return found
+        if not await self._leads_somewhere(first):
+            return []
+        return [first, *[name for name in others if await self._leads_somewhere(name)]]
+
+    async def _leads_somewhere(self, name: str) -> bool:
+        if (name[0].isdigit() and name.replace(".", "").isdigit()) or ":" in name:
+            return True  # an address itself
+        for kind in ("A", "AAAA"):
+            if (await self._resolver.answer(Dns(kind, name))).names:
+                return True
+        return False
+
+    async def renew(self) -> str:
+        """`kerwen certificate --renew`: looks at once; what is known is forgotten."""
+        await self._resolver.close()
+        self._resolver = Resolver.of(self._config)
+        self.keeper.hurry()
+        return "the server looks now"
 
     def _account(self, key: AccountKey) -> Acme:
         from kerwen.net.acme.client import Acme, Eab

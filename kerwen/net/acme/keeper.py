@@ -8,6 +8,7 @@ renewal, so that a TLSA record of it (3 1 1) need not change.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -35,8 +36,11 @@ _REFUSED_S: Final = 86_400.0  # how long a name that could not be proved is left
 _SHORT_LIFE_S: Final = 10 * 86_400.0  # below that, half of the life is used, not two thirds
 _JITTER: Final = 0.05  # of the life
 
+NO_ADDRESS: Final = "the domain has no address in DNS yet"
+
 Wanted = Callable[[], Awaitable[Sequence[str]]]
-"""The names that lead here now; the first is the domain, which must be in the certificate."""
+"""The names that lead here now; the first is the domain, which must be in the certificate. None
+where the domain itself leads nowhere."""
 
 
 class State(msgspec.Struct):
@@ -50,6 +54,7 @@ class State(msgspec.Struct):
     failures: int = 0
     error: str = ""
     refused: dict[str, float] = {}  # names that could not be proved, and until when
+    authorities: tuple[str, ...] = ()  # what CAA records call the authority
     ari_id: str = ""
     ari_s: float = 0.0  # when to ask again whether to renew sooner
 
@@ -84,6 +89,7 @@ class Keeper:
         self._now = now
         self._chance = chance
         self._acme: Acme | None = None
+        self._hurried = asyncio.Event()
         self.state = State.read(folder)
         self.files = Certificate(folder / "chain.pem", folder / "server.key")
 
@@ -106,7 +112,16 @@ class Keeper:
         """Looks for ever."""
         while True:
             pause_s = await self.step()
-            await asyncio.sleep(pause_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._hurried.wait()
+            self._hurried.clear()
+
+    def hurry(self) -> None:
+        """The operator mended something: looks at once, whatever was said before."""
+        self.state.next_try_s = 0.0
+        self.state.refused = {}
+        self._hurried.set()
 
     async def step(self) -> float:
         """Looks once and does what is due; after how many seconds to look again."""
@@ -114,6 +129,8 @@ class Keeper:
         if self._now() < state.next_try_s:
             return min(state.next_try_s - self._now(), LOOK_S)
         wanted = tuple(await self._wanted())
+        if not wanted:
+            return self._too_soon()
         first = wanted[0]
         names = tuple(n for n in wanted if n == first or state.refused.get(n, 0.0) <= self._now())
         if not await self._is_due(names):
@@ -176,6 +193,7 @@ class Keeper:
             facts.not_after_s,
             renewal_time(facts.not_before_s, facts.not_after_s, self._chance()),
             refused={n: s for n, s in state.refused.items() if s > self._now()},
+            authorities=self._account().authorities,
             ari_id=facts.ari_id,
             ari_s=self._now() + LOOK_S,
         )
@@ -191,6 +209,14 @@ class Keeper:
                 write(path, AccountKey.generate().pem())
             self._acme = self._make(AccountKey.load(path.read_bytes()))
         return self._acme
+
+    def _too_soon(self) -> float:
+        """The domain leads nowhere yet: asking the authority would only count as a failure."""
+        if self.state.error != NO_ADDRESS:
+            self.state.error = NO_ADDRESS
+            self._save()
+            log.warning("no certificate yet", extra={"why": NO_ADDRESS})
+        return _FIRST_PAUSE_S / 5
 
     def _leave_out(self, names: list[str], why: str) -> float:
         """Names that are nice to have could not be proved: the others need not wait for them."""
