@@ -201,7 +201,7 @@ async def test_what_the_zone_lacks_is_said_in_words(house: House) -> None:
     done = await house.run("doctor")
     text = done.stdout
     assert done.returncode == 1
-    assert f"publish: {DOMAIN}.  3600  IN  MX    10 {DOMAIN}." in text
+    assert f"publish: {DOMAIN}.  3600  IN  MX   10 {DOMAIN}." in text
     assert f"{DOMAIN} has 2 records of v=spf1: none of them counts" in text
     assert "says 'v=DMARC1; p=none'" in text
     assert "says 'v=STSv1; id=old'" in text
