@@ -12,6 +12,7 @@ from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
 from kerwen.base.metrics import Number
+from kerwen.mail.actions.account_views import AccountViews
 from kerwen.mail.actions.append import Append
 from kerwen.mail.actions.arrive import Arrive
 from kerwen.mail.actions.changes import Changes
@@ -19,6 +20,7 @@ from kerwen.mail.actions.check import Check
 from kerwen.mail.actions.compact import Compact
 from kerwen.mail.actions.copy import Copy
 from kerwen.mail.actions.deliver import Deliver
+from kerwen.mail.actions.email_query import EmailQuery
 from kerwen.mail.actions.expunge import Expunge
 from kerwen.mail.actions.fetch import Fetch
 from kerwen.mail.actions.greylist import Greylist
@@ -74,6 +76,8 @@ class MailHouse:
     search: Search
     tastes: Tastes
     views: Views
+    account_views: AccountViews
+    email_query: EmailQuery
     watches: MailWatches
     queue: Queue
     recipients: Recipients
@@ -115,6 +119,7 @@ def build_mail(
     copy = Copy(db, release, views, clock, quota)
     tastes = Tastes(db, delivery_keys, records, open_vaults, views, copy)
     watches = MailWatches(feed)
+    search = Search(db, records, tags, clock)
     resolver = Resolver.of(config)
 
     queue_key = QueueKey(key_file(keys, "queue"), secrets.token_bytes)
@@ -176,9 +181,11 @@ def build_mail(
         compact,
         records,
         Fetch(records),
-        Search(db, records, tags, clock),
+        search,
         tastes,
         views,
+        AccountViews(db, views, mailboxes),
+        EmailQuery(records, search),
         watches,
         queue,
         recipients,

@@ -26,7 +26,7 @@ from kerwen.api.admin_socket import AdminSocket, Deed, audited
 from kerwen.api.client.accounts import Accounts
 from kerwen.api.discovery import DiscoveryApi
 from kerwen.api.health import Health
-from kerwen.api.http import App, Cost
+from kerwen.api.http import App, Cost, Later, Route
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
 from kerwen.api.web import WebApp
 from kerwen.base.clock import now_ms
@@ -116,8 +116,9 @@ async def build(config: Config) -> House:
         from kerwen.api.acme import AcmeApi
 
         areas.append(AcmeApi(acme.answers))
+    later: dict[str, Callable[[], Iterable[Route]]] = {}
     app = App(
-        routes.gather(areas, [*messenger.later, web.later()]),
+        routes.gather(areas, [*messenger.later, web.later(), *_jmap_later(config, later)]),
         messenger.accounts.authenticate,
         limiter,
         messenger.masks,
@@ -143,7 +144,7 @@ async def build(config: Config) -> House:
     more = AdminDeeds(config.server_name, messenger.accounts, messenger.admin, messenger.export)
     house.deeds.update(more.deeds())
     if config.has_mail:
-        _add_mail(house, blobs, messenger.accounts, limiter, messenger.outgoing)
+        later["jmap"] = _add_mail(house, blobs, messenger.accounts, limiter, messenger.outgoing)
     house.deeds = audited(house.deeds, messenger.admin.audit)
     house.deeds["ping"] = _pong
     house.at_stop += messenger.at_stop
@@ -155,8 +156,9 @@ async def build(config: Config) -> House:
 
 def _add_mail(
     house: House, blobs: Blobs, accounts: Accounts, limiter: TokenBuckets, outgoing: Outgoing
-) -> None:
-    """Builds the mail half, and opens its doors. Imported here: chats alone need none of it."""
+) -> Callable[[], Iterable[Route]]:
+    """Builds the mail half, and opens its doors; gives what builds JMAP's. Imported here: chats
+    alone need none of it."""
     from kerwen import maildoors
     from kerwen.api.mail_deeds import MailDeeds
     from kerwen.api.queue_deeds import QueueDeeds
@@ -202,6 +204,21 @@ def _add_mail(
         Number("smtp_messages", "counter", "Messages taken in by SMTP", lambda: smtp.messages),
         Number("smtp_bytes", "counter", "Their bytes", lambda: smtp.bytes),
     )
+
+    def jmap() -> Iterable[Route]:
+        from kerwen.jmapdoor import build_jmap
+
+        door = build_jmap(config, db, mail, sign_in, limiter.spend, proved)
+        house.at_stop.append(door.stop)
+        return door.routes()
+
+    return jmap
+
+
+def _jmap_later(config: Config, built: dict[str, Callable[[], Iterable[Route]]]) -> Iterable[Later]:
+    """The routes of JMAP, which are built with the mail half."""
+    if config.has_mail:
+        yield Later((b"/jmap/", b"/.well-known/jmap"), lambda: built["jmap"]())
 
 
 def open_blobs(config: Config) -> Blobs:

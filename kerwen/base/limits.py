@@ -201,6 +201,26 @@ DELIVERED_KEPT_MS = 7 * 24 * 3_600_000  # how long a delivery is known, so that 
 ALIAS_DEPTH_MAX = 8
 ALIAS_TARGETS_MAX = 1_000  # of one name, groups within groups counted
 
+# JMAP
+JMAP_REQUEST_MAX = 10 * MIB
+JMAP_CALLS_MAX = 64  # of one request
+JMAP_REQUESTS_AT_ONCE = 8  # of one account
+JMAP_UPLOADS_AT_ONCE = 4  # of one account
+JMAP_UPLOADS_MAX = 1_000  # files of one account that wait to be used
+JMAP_UPLOADS_BYTES = 256 * MIB  # and their bytes
+JMAP_UPLOAD_LIFE_MS = 24 * 3_600_000
+JMAP_OBJECTS_GET_MAX = 1_000
+JMAP_OBJECTS_SET_MAX = 1_000
+JMAP_LIST_MAX = 10_000  # items of any other list
+JMAP_QUERY_MAX = 5_000  # ids of one answer
+JMAP_BODY_BYTES_MAX = 32 * MIB  # of body values in one answer
+JMAP_PUSH_CLIENTS = 20_000  # event streams and sockets
+JMAP_PUSH_PER_ACCOUNT = 64
+JMAP_SUBSCRIPTIONS_MAX = 32  # of one account, to be pushed to
+JMAP_HOLD_MAX_S = 400 * 24 * 3_600  # how far ahead a message may be scheduled
+JMAP_IDENTITIES_MAX = 100
+JMAP_SESSION_MS = 60_000  # how long a vault stays open after a request
+
 # SMTP
 SMTP_LINE_MAX = 2_048  # a command with its parameters (RFC 5321 §4.5.3.1.4 and extensions)
 SMTP_AUTH_LINE_MAX = 12_288  # RFC 4954 §4

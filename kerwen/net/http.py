@@ -299,6 +299,7 @@ class HttpProtocol(asyncio.Protocol):
             "client": self._client if not self._server.proxies else self._caller(),
             "raw_path": path,
             "query_string": query,
+            "secure": self._transport.get_extra_info("sslcontext") is not None,
         }
         modern = parser.get_http_version() != "1.0"
         if parser.should_upgrade() and modern:

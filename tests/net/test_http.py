@@ -177,6 +177,7 @@ async def test_a_request_whole_or_byte_by_byte(scene: Scene) -> None:
     assert first == second
     assert first == {
         "type": "http",
+        "secure": False,
         "method": "POST",
         "raw_path": b"/echo/a%20b",
         "query_string": b"c=d",

@@ -56,15 +56,18 @@ class Search:
         self._tags = tags
         self._clock = clock
 
-    async def run(self, unlocked: Unlocked, view: View, key: Key) -> list[int]:
-        """The places in the view (sequence numbers less one) of what fits, in order."""
+    async def run(
+        self, unlocked: Unlocked, view: View, key: Key, among: Places | None = None
+    ) -> list[int]:
+        """The places in the view (sequence numbers less one) of what fits, in order; of some
+        places (`among`), or of all."""
         if not len(view):
             return []
         account_no = unlocked.account_no
         async with self._db.read() as snap:
             known = await boxes.keywords(snap, account_no)
         work = _Work(self, unlocked, view, known)
-        fit, may = await work.ask(key, set(range(len(view.uids))))
+        fit, may = await work.ask(key, set(range(len(view.uids))) if among is None else among)
         if may:
             fit |= await self._proved(unlocked, view, known, key, sorted(may))
         return sorted(fit)

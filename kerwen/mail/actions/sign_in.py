@@ -112,6 +112,11 @@ class SignedIn:
         """The open vault."""
         return self.lease.unlocked
 
+    @property
+    def address(self) -> str:
+        """The account's mail address."""
+        return self._owner.address_of(self.localpart)
+
     def close(self) -> None:
         """The session ends; the last one closes the vault."""
         self._owner.signed_out(self)
@@ -261,6 +266,14 @@ class SignIn:
                 self._doubted.update(self._sessions)
         if self._doubted and self.doubt is not None:
             self.doubt()
+
+    def address_of(self, localpart: str) -> str:
+        """The mail address of an account here."""
+        return f"{localpart}@{self._domain.partition(':')[0].lower()}"
+
+    def is_doubted(self, account_no: int) -> bool:
+        """Whether something changed in an account, and its sessions were not looked at yet."""
+        return account_no in self._doubted
 
     async def check_doubted(self) -> None:
         """Ends the sessions whose account was locked or closed, or whose password, app password

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from kerwen.mail.actions.mailboxes import unknown
@@ -93,6 +93,30 @@ class View:
         return found
 
     @property
+    def by_no(self) -> array[int] | None:
+        """The places in the order of message numbers; None: they stand in that order."""
+        if "by_no" not in self._columns:
+            nos = self.nos.tolist()
+            column = None
+            if nos != sorted(nos):
+                column = array("I", sorted(range(len(nos)), key=nos.__getitem__))
+            self._columns["by_no"] = column
+        found: array[int] | None = self._columns["by_no"]
+        return found
+
+    def places_of(self, no: int) -> Sequence[int]:
+        """Where a message stands: at one place mostly; copies may lie side by side."""
+        nos, order = self.nos, self.by_no
+        if order is None:
+            first, last = bisect_left(nos, no), bisect_right(nos, no)
+            return range(first, last)
+        first = bisect_left(order, no, key=nos.__getitem__)
+        last = first
+        while last < len(order) and nos[order[last]] == no:
+            last += 1
+        return order[first:last]
+
+    @property
     def flags(self) -> bytes:
         """System flags, a byte each."""
         found: bytes | None = self._columns.get("flags")
@@ -160,12 +184,16 @@ class Views:
 
     async def current_in(self, snap: Snap, account_no: int, mailbox_no: int) -> View:
         """The mailbox as of a snapshot. Says `UNKNOWN_MAILBOX`."""
-        key = (account_no, mailbox_no)
         found = await boxes.with_head(snap, account_no, mailbox_no)
         if found is None:
-            self._drop(key)
+            self._drop((account_no, mailbox_no))
             raise unknown()
-        mailbox, head, forgot = found
+        return await self.of(snap, *found)
+
+    async def of(self, snap: Snap, mailbox: Mailbox, head: int, forgot: int) -> View:
+        """The view of a mailbox as its row says that it is; all of one snapshot."""
+        account_no, mailbox_no = mailbox.account_no, mailbox.mailbox_no
+        key = (account_no, mailbox_no)
         kept = self._kept.get(key)
         if kept is not None and kept.modseq == mailbox.modseq:
             self._kept.move_to_end(key)

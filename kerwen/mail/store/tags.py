@@ -37,20 +37,23 @@ class Tags:
         ).digest()
         return int.from_bytes(digest, "big") & _POSITIVE
 
-    def email_ids(self, account_no: int, nos: list[int]) -> list[str]:
-        """EMAILIDs of messages: 22 letters each. # RFC 8474 §5.1"""
+    def email_ids(self, account_no: int, nos: list[int], letter: str = "M") -> list[str]:
+        """EMAILIDs of messages: 22 letters each, after one that tells the kind of thing.
+
+        # RFC 8474 §5.1
+        """
         account = account_no.to_bytes(8, "big")
         plain = b"".join([account + no.to_bytes(8, "big") for no in nos])
         sealed = self._aes.encryptor().update(plain)
-        return [_text(sealed[at : at + 16]) for at in range(0, len(sealed), 16)]
+        return [_text(sealed[at : at + 16], letter) for at in range(0, len(sealed), 16)]
 
-    def message_no(self, account_no: int, email_id: str) -> int | None:
+    def message_no(self, account_no: int, email_id: str, letter: str = "M") -> int | None:
         """The message that an EMAILID names; None if it is none of this account."""
         try:
             sealed = base64.b64decode(email_id[1:].encode() + b"==", b"-_", validate=True)
         except ValueError:
             return None
-        if len(sealed) != 16 or _text(sealed) != email_id:
+        if len(sealed) != 16 or _text(sealed, letter) != email_id:
             return None
         plain = self._aes.decryptor().update(sealed)
         if plain[:8] != account_no.to_bytes(8, "big"):
@@ -74,5 +77,5 @@ def thread_no(text: str) -> int | None:
     return int.from_bytes(raw, "big")
 
 
-def _text(sealed: bytes) -> str:
-    return "M" + base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+def _text(sealed: bytes, letter: str) -> str:
+    return letter + base64.urlsafe_b64encode(sealed).decode().rstrip("=")

@@ -1,0 +1,1 @@
+"""The JMAP door: routes, sessions, methods (docs/jmap.md)."""

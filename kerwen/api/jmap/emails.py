@@ -1,0 +1,259 @@
+"""Email/get, Email/query, Thread/get. # RFC 8621 §3, §4"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from kerwen.api.jmap import ids
+from kerwen.api.jmap.query_page import page as query_page
+from kerwen.api.jmap.registry import Work
+from kerwen.base import limits
+from kerwen.base.errors import Refused
+from kerwen.mail.actions.account_views import AccountView, Lying
+from kerwen.mail.jmap import emails, filters
+from kerwen.mail.jmap.arguments import Arguments, utc_date
+from kerwen.mail.jmap.emails import Plan
+from kerwen.mail.jmap.errors import MethodError
+from kerwen.mail.store import page, tags
+from kerwen.mail.store.record import FieldNames
+
+_AT_ONCE: Final = 32  # messages that are read before others have their turn
+_OFF_LOOP: Final = 256 * limits.KIB
+
+
+def plan_of(arguments: Arguments, *, parsed: bool = False) -> Plan:
+    """What is asked of each Email. # RFC 8621 §4.2"""
+    most = arguments.unsigned("maxBodyValueBytes") or 0
+    return emails.plan(
+        arguments.texts("properties"),
+        arguments.texts("bodyProperties"),
+        text=arguments.boolean("fetchTextBodyValues"),
+        html=arguments.boolean("fetchHTMLBodyValues"),
+        every=arguments.boolean("fetchAllBodyValues"),
+        most=most,
+        parsed=parsed,
+    )
+
+
+async def get(work: Work, arguments: Arguments) -> dict[str, Any]:
+    """Email/get"""
+    wanted = plan_of(arguments)
+    asked = arguments.ids()
+    whole = await work.whole()
+    missing: list[str] = []
+    if asked is None:
+        nos = _all(whole)
+        told_ids = ids.email_ids(work.deeds.tags, work.account_no, nos)
+        by_no = dict(zip(nos, told_ids, strict=True))
+    else:
+        by_no = {}
+        for one in dict.fromkeys(map(work.batch.id_of, asked)):
+            no = ids.email_no(work.deeds.tags, work.account_no, one)
+            if no is None:
+                missing.append(one)
+            else:
+                by_no[no] = one
+    found, gone = await told(work, whole, by_no, wanted)
+    return {
+        "accountId": work.account_id,
+        "state": str(whole.head),
+        "list": found,
+        "notFound": missing + gone,
+    }
+
+
+def _all(whole: AccountView) -> list[int]:
+    if whole.account.placed > limits.JMAP_OBJECTS_GET_MAX:
+        raise MethodError("requestTooLarge", "Name the ids: there are too many")
+    found: dict[int, None] = {}
+    for view in whole.views.values():
+        nos = view.nos
+        found.update(dict.fromkeys([nos[at] for at in whole.shown(view)]))
+    return list(found)
+
+
+async def told(
+    work: Work, whole: AccountView, by_no: dict[int, str], wanted: Plan
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Emails by number and id, in order; and the ids of those that are not there."""
+    there = whole.find_all(by_no)
+    rows: dict[int, dict[str, Any]] = {no: {} for no in by_no if no in there}
+    if wanted.reads_messages:
+        await _read(work, rows, by_no, wanted)
+    elif wanted.headers:
+        await _heads(work, rows, wanted)
+    if wanted.reads_more:
+        await _more(work, rows, wanted)
+    names = wanted.names
+    for no, row in rows.items():
+        _clear(whole, there[no], by_no[no], names, row)
+    return list(rows.values()), [one for no, one in by_no.items() if no not in rows]
+
+
+def _clear(
+    whole: AccountView, one: Lying, email_id: str, names: frozenset[str], row: dict[str, Any]
+) -> None:
+    """What stands in clear."""
+    row["id"] = email_id
+    if "blobId" in names:
+        row["blobId"] = ids.blob_of_email(email_id)
+    if "threadId" in names:
+        row["threadId"] = tags.thread_id(one.thread)
+    if "mailboxIds" in names:
+        row["mailboxIds"] = {ids.mailbox_id(number): True for number in one.mailboxes}
+    if "keywords" in names:
+        row["keywords"] = whole.names_of(one)
+    if "size" in names:
+        row["size"] = one.size
+    if "receivedAt" in names:
+        row["receivedAt"] = utc_date(one.date * 1000)
+
+
+async def _heads(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> None:
+    """The header fields, of the cards; of messages where a card has not all of them."""
+    names = FieldNames({one.name for one in wanted.headers})
+    nos = list(rows)
+    pieces, refused = await work.deeds.records.pieces(work.unlocked, nos, (page.HEAD,))
+    heads = pieces[page.HEAD]
+    rare: list[int] = []
+    for no in nos:
+        head = heads.get(no)
+        if head is None or no in refused:
+            del rows[no]
+            continue
+        block = names.of(head)
+        if block is None:
+            rare.append(no)
+        else:
+            rows[no].update(emails.of_header(wanted.headers, block))
+    for start in range(0, len(rare), _AT_ONCE):
+        for no, raw in (await _raws(work, rare[start : start + _AT_ONCE])).items():
+            end = raw.find(b"\n\r\n") + 1 or len(raw)
+            rows[no].update(emails.of_header(wanted.headers, raw[:end]))
+    for no in rare:
+        if not rows[no]:
+            del rows[no]
+
+
+async def _more(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> None:
+    nos = list(rows)
+    pieces, _ = await work.deeds.records.pieces(work.unlocked, nos, (page.MORE,))
+    mores = pieces[page.MORE]
+    for no in nos:
+        more = mores.get(no)
+        if more is None:
+            del rows[no]
+            continue
+        if "preview" in wanted.names:
+            rows[no]["preview"] = more.preview
+        if "hasAttachment" in wanted.names:
+            rows[no]["hasAttachment"] = more.files > 0
+
+
+async def _raws(work: Work, nos: Sequence[int]) -> dict[int, bytes]:
+    """Messages, as far as they open."""
+    found = {}
+    for no, raw in (await work.deeds.records.messages(work.unlocked, nos)).items():
+        if not isinstance(raw, Refused):
+            work.spend(len(raw))
+            found[no] = raw
+    return found
+
+
+async def _read(
+    work: Work, rows: dict[int, dict[str, Any]], by_no: dict[int, str], wanted: Plan
+) -> None:
+    """What the messages themselves say."""
+    nos = list(rows)
+    for start in range(0, len(nos), _AT_ONCE):
+        some = nos[start : start + _AT_ONCE]
+        raws = await _raws(work, some)
+        for no in some:
+            raw = raws.get(no)
+            if raw is None:
+                del rows[no]
+                continue
+            row = of_raw(work, raw, by_no[no], wanted)
+            rows[no].update(await row)
+        await asyncio.sleep(0)
+
+
+async def of_raw(work: Work, raw: bytes, email_id: str, wanted: Plan) -> dict[str, Any]:
+    """The properties that a message itself has; a long one is read on a thread."""
+
+    def blob_of(part_id: str) -> str:
+        return ids.blob_of_email(email_id, part_id)
+
+    if len(raw) > _OFF_LOOP:
+        return await asyncio.to_thread(emails.of_message, wanted, raw, blob_of, work.budget)
+    return emails.of_message(wanted, raw, blob_of, work.budget)
+
+
+# --- Email/query, Thread/get --------------------------------------------------------------------
+
+
+async def query(work: Work, arguments: Arguments) -> dict[str, Any]:
+    """Email/query"""
+    whole = await work.whole()
+    found = await results(work, whole, arguments)
+    account_no, keys = work.account_no, work.deeds.tags
+    response = query_page(
+        work,
+        arguments,
+        str(whole.head),
+        found,
+        lambda told: ids.email_no(keys, account_no, told),
+        lambda nos: ids.email_ids(keys, account_no, nos),
+    )
+    response["collapseThreads"] = arguments.boolean("collapseThreads")
+    return response
+
+
+async def results(work: Work, whole: AccountView, arguments: Arguments) -> Sequence[int]:
+    """The numbers of all Emails that a question finds."""
+    asked, sort = arguments.raw.get("filter"), arguments.raw.get("sort")
+    collapse = arguments.boolean("collapseThreads")
+
+    def mailbox_no(told: str) -> int | None:
+        number = ids.mailbox_no(work.batch.id_of(told))
+        return number if number in whole.mailboxes else None
+
+    return await work.deeds.email_query.run(
+        work.unlocked,
+        whole,
+        filters.parse_filter(asked),
+        filters.parse_sort(sort),
+        collapse,
+        filters.mark(asked, sort, collapse),
+        mailbox_no,
+    )
+
+
+async def thread_get(work: Work, arguments: Arguments) -> dict[str, Any]:
+    """Thread/get"""
+    names = arguments.properties(frozenset(("id", "emailIds")))
+    asked = arguments.ids()
+    if asked is None:
+        raise MethodError("requestTooLarge", "Name the ids")
+    whole = await work.whole()
+    numbers = {one: tags.thread_no(one) for one in asked}
+    threads = whole.of_threads({number for number in numbers.values() if number is not None})
+    flat = [no for own in threads.values() for _, no in own]
+    told_ids = dict(zip(flat, ids.email_ids(work.deeds.tags, work.account_no, flat), strict=True))
+    found, missing = [], []
+    for one, number in numbers.items():
+        if number is None or number not in threads:
+            missing.append(one)
+            continue
+        row: dict[str, Any] = {"id": one}
+        if "emailIds" in names:
+            row["emailIds"] = [told_ids[no] for _, no in threads[number]]
+        found.append(row)
+    return {
+        "accountId": work.account_id,
+        "state": str(whole.head),
+        "list": found,
+        "notFound": missing,
+    }

@@ -1,0 +1,34 @@
+"""The mail capability: which methods it has, and what it tells of an account. # RFC 8621 §1.3"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kerwen.api.jmap import emails, mailboxes
+from kerwen.api.jmap.registry import Capability
+from kerwen.base import limits
+from kerwen.mail.jmap import filters
+
+MAIL: Final = "urn:ietf:params:jmap:mail"
+
+
+def capability() -> Capability:
+    """Mailboxes, threads, Emails."""
+    return Capability(
+        MAIL,
+        {
+            "Mailbox/get": mailboxes.get,
+            "Mailbox/query": mailboxes.query,
+            "Thread/get": emails.thread_get,
+            "Email/get": emails.get,
+            "Email/query": emails.query,
+        },
+        account={
+            "maxMailboxesPerEmail": None,
+            "maxMailboxDepth": limits.MAILBOX_DEPTH_MAX,
+            "maxSizeMailboxName": limits.MAILBOX_NAME_MAX,
+            "maxSizeAttachmentsPerEmail": limits.MESSAGE_BYTES_MAX * 3 // 4,
+            "emailQuerySortOptions": list(filters.SORTS),
+            "mayCreateTopLevelMailbox": True,
+        },
+    )

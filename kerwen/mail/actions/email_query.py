@@ -1,0 +1,331 @@
+"""Finds and orders the Emails of an account: flags, dates and sizes in the views, words in the
+sealed records by `Search`.
+"""
+
+# RFC 8621 §4.4
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from kerwen.mail import addresses, encoded_words, fields
+from kerwen.mail.actions.account_views import AccountView, Lying
+from kerwen.mail.actions.records import Records
+from kerwen.mail.actions.search import Search
+from kerwen.mail.actions.unlock import Unlocked
+from kerwen.mail.actions.views import View
+from kerwen.mail.jmap.errors import MethodError
+from kerwen.mail.jmap.filters import Comparator, Condition, Filter, Operator
+from kerwen.mail.store import page
+from kerwen.mail.store.record import Head, More
+
+_AT_ONCE: Final = 2_000
+_RESULTS_KEPT: Final = 16  # of one state of an account
+_CARDS: Final = frozenset(("from", "to", "subject", "sentAt"))
+MailboxNo = Callable[[str], int | None]
+"""The number of a mailbox id; None: there is none."""
+
+
+class EmailQuery:
+    """Email/query and what stands on it."""
+
+    def __init__(self, records: Records, search: Search) -> None:
+        self._records = records
+        self._search = search
+
+    async def run(
+        self,
+        unlocked: Unlocked,
+        whole: AccountView,
+        asked: Filter | None,
+        sort: Sequence[Comparator],
+        collapse: bool,
+        mark: bytes,
+        mailbox_no: MailboxNo,
+    ) -> array[int]:
+        """The numbers of the Emails that fit, in order. `mark` stands for the question: its
+        answer is kept as long as nothing changes. Raises `MethodError`."""
+        kept = whole.sorted.get(mark)
+        if kept is not None:
+            return kept
+        work = _Work(self._records, self._search, unlocked, whole, mailbox_no)
+        plain = asked is None or (isinstance(asked, Condition) and asked.is_mailbox)
+        by_date = len(sort) == 1 and sort[0].property == "receivedAt"
+        if isinstance(asked, Condition) and plain and asked.in_mailbox and by_date:
+            found, threads = work.of_mailbox(asked.in_mailbox, sort[0].ascending)
+        else:
+            fit = set(work.first) if asked is None else await work.ask(asked, set(work.first))
+            found = await work.ordered(fit, sort)
+            first = work.first
+            threads = [first[no][0].threads[first[no][1]] for no in found] if collapse else []
+        if collapse:
+            found = _collapsed(found, threads)
+        told = array("Q", found)
+        if len(whole.sorted) >= _RESULTS_KEPT:
+            del whole.sorted[next(iter(whole.sorted))]
+        whole.sorted[mark] = told
+        return told
+
+
+def _collapsed(nos: Sequence[int], threads: Sequence[int]) -> list[int]:
+    """The first of each thread."""
+    if len(set(threads)) == len(threads):
+        return list(nos)
+    firsts: dict[int, int] = {}
+    for no, thread in zip(nos, threads, strict=True):
+        firsts.setdefault(thread, no)
+    return list(firsts.values())
+
+
+class _Work:
+    """One query."""
+
+    def __init__(
+        self,
+        records: Records,
+        search: Search,
+        unlocked: Unlocked,
+        whole: AccountView,
+        mailbox_no: MailboxNo,
+    ) -> None:
+        self._records = records
+        self._search = search
+        self._unlocked = unlocked
+        self._whole = whole
+        self._mailbox_no = mailbox_no
+        self._first: dict[int, tuple[View, int]] | None = None
+        self._several: dict[int, Lying] = {}
+
+    @property
+    def first(self) -> dict[int, tuple[View, int]]:
+        """Every Email with one place of it."""
+        if self._first is None:
+            found: dict[int, tuple[View, int]] = {}
+            again: set[int] = set()
+            for view in self._whole.views.values():
+                nos = view.nos
+                for place in self._whole.shown(view):
+                    no = nos[place]
+                    if no in found:
+                        again.add(no)
+                    else:
+                        found[no] = (view, place)
+            self._first = found
+            self._several = self._whole.find_all(again)
+        return self._first
+
+    def _number(self, mailbox_id: str) -> int:
+        number = self._mailbox_no(mailbox_id)
+        if number is None:
+            raise MethodError("invalidArguments", "There is no such mailbox")
+        return number
+
+    def of_mailbox(self, mailbox_id: str, ascending: bool) -> tuple[list[int], list[int]]:
+        """All of a mailbox by date, with their threads."""
+        view = self._whole.views.get(self._number(mailbox_id))
+        if view is None:
+            return [], []
+        places = sorted(self._whole.shown(view), key=view.dates.__getitem__)
+        if not ascending:
+            places.reverse()
+        nos, threads = view.nos, view.threads
+        found = [nos[at] for at in places]
+        if len(set(found)) == len(found):
+            return found, [threads[at] for at in places]
+        once = {nos[at]: threads[at] for at in places}
+        return list(once), list(once.values())
+
+    # --- filters
+
+    async def ask(self, asked: Filter, among: set[int]) -> set[int]:
+        """Which of some Emails fit."""
+        if isinstance(asked, Condition):
+            return await self._condition(asked, among)
+        assert isinstance(asked, Operator)
+        if asked.operator == "AND":
+            for one in sorted(asked.conditions, key=_cost):
+                among = await self.ask(one, among)
+            return among
+        found: set[int] = set()
+        for one in asked.conditions:
+            found |= await self.ask(one, among - found)
+        return found if asked.operator == "OR" else among - found
+
+    async def _condition(self, asked: Condition, among: set[int]) -> set[int]:
+        if asked.in_mailbox is not None:
+            view = self._whole.views.get(self._number(asked.in_mailbox))
+            nos = view.nos if view is not None else ()
+            among = among.intersection(
+                [nos[at] for at in self._whole.shown(view)] if view is not None else ()
+            )
+        if asked.not_only_in is not None:
+            among = among & self._outside(asked.not_only_in)
+        among = self._clear(asked, among)
+        for keyword, is_set in asked.keywords:
+            having = self._having(keyword, among)
+            among = having if is_set else among - having
+        for how, keyword in asked.threads:
+            among = self._threads(how, keyword, among)
+        if asked.has_attachment is not None:
+            among = await self._files(among, asked.has_attachment)
+        if asked.key is not None and among:
+            among = await self._texts(asked, among)
+        return among
+
+    def _outside(self, mailboxes: Iterable[str]) -> set[int]:
+        """Emails that lie in some mailbox besides these."""
+        left_out = {self._number(one) for one in mailboxes}
+        found: set[int] = set()
+        for number, view in self._whole.views.items():
+            if number not in left_out:
+                nos = view.nos
+                found.update([nos[at] for at in self._whole.shown(view)])
+        return found
+
+    def _clear(self, asked: Condition, among: set[int]) -> set[int]:
+        first = self.first
+        if asked.before is not None:
+            edge = -(-asked.before // 1000)
+            among = {no for no in among if first[no][0].dates[first[no][1]] < edge}
+        if asked.after is not None:
+            edge = -(-asked.after // 1000)
+            among = {no for no in among if first[no][0].dates[first[no][1]] >= edge}
+        if asked.min_size is not None:
+            least = asked.min_size
+            among = {no for no in among if first[no][0].sizes[first[no][1]] >= least}
+        if asked.max_size is not None:
+            most = asked.max_size
+            among = {no for no in among if first[no][0].sizes[first[no][1]] < most}
+        return among
+
+    def _having(self, keyword: str, among: Iterable[int]) -> set[int]:
+        """Those that have a keyword."""
+        flag, bit = self._whole.keyword_bit(keyword)
+        found: set[int] = set()
+        if not flag and not bit:
+            return found
+        first, several = self.first, self._several
+        for no in among:
+            if (one := several.get(no)) is not None:
+                if one.flags & flag or one.bits & bit:
+                    found.add(no)
+                continue
+            view, place = first[no]
+            if flag:
+                if view.flags[place] & flag:
+                    found.add(no)
+            elif (column := view.keywords) is not None and column[place] & bit:
+                found.add(no)
+        return found
+
+    def _thread(self, no: int) -> int:
+        view, place = self.first[no]
+        return view.threads[place]
+
+    def _threads_with(self, how: str, keyword: str) -> set[int]:
+        """Threads of which some, or all, Emails have a keyword."""
+        having = self._having(keyword, self.first)
+        some = {self._thread(no) for no in having}
+        if how == "all":
+            some -= {self._thread(no) for no in self.first if no not in having}
+        return some
+
+    def _threads(self, how: str, keyword: str, among: set[int]) -> set[int]:
+        threads = self._threads_with("all" if how == "all" else "some", keyword)
+        return {no for no in among if (self._thread(no) in threads) == (how != "none")}
+
+    async def _files(self, among: set[int], wanted: bool) -> set[int]:
+        mores = await self._pieces(among, page.MORE)
+        return {no for no, more in mores.items() if bool(more.files) == wanted}
+
+    async def _texts(self, asked: Condition, among: set[int]) -> set[int]:
+        assert asked.key is not None
+        places: dict[int, set[int]] = {}
+        views: dict[int, View] = {}
+        for no in among:
+            view, place = self.first[no]
+            number = view.mailbox.mailbox_no
+            views[number] = view
+            places.setdefault(number, set()).add(place)
+        found: set[int] = set()
+        for number, view in views.items():
+            fit = await self._search.run(self._unlocked, view, asked.key, places[number])
+            nos = view.nos
+            found.update([nos[at] for at in fit])
+        return found
+
+    async def _pieces(self, nos: Iterable[int], kind: str) -> dict[int, Any]:
+        """A piece of the cards of Emails, as far as they open."""
+        wanted = sorted(nos)
+        found: dict[int, Any] = {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            pieces, _ = await self._records.pieces(self._unlocked, some, (kind,))
+            own = pieces[kind]
+            found.update((no, own[no]) for no in some if no in own)
+        return found
+
+    # --- order
+
+    async def ordered(self, fit: set[int], sort: Sequence[Comparator]) -> list[int]:
+        """In order; what is equal stands by its number, newest first."""
+        found = sorted(fit, reverse=True)
+        for one in reversed(sort):
+            key = await self._key(one, found)
+            found.sort(key=key, reverse=not one.ascending)
+        return found
+
+    async def _key(self, by: Comparator, nos: list[int]) -> Callable[[int], Any]:
+        first, name = self.first, by.property
+        if name == "receivedAt":
+            return lambda no: first[no][0].dates[first[no][1]]
+        if name == "size":
+            return lambda no: first[no][0].sizes[first[no][1]]
+        if name == "hasKeyword":
+            return self._having(by.keyword, nos).__contains__
+        if name in _CARDS:
+            return await self._card_key(name, nos)
+        threads = self._threads_with("all" if name.startswith("all") else "some", by.keyword)
+        return lambda no: self._thread(no) in threads
+
+    async def _card_key(self, name: str, nos: list[int]) -> Callable[[int], Any]:
+        kind = page.HEAD if name in ("from", "to") else page.MORE
+        told = await self._pieces(nos, kind)
+        if kind == page.HEAD:
+            field = name.encode()
+            shown = {no: _shown(head, field) for no, head in told.items()}
+            return lambda no: shown.get(no, "")
+        mores: dict[int, More] = told
+        if name == "subject":
+            subjects = {no: more.subject.casefold() for no, more in mores.items()}
+            return lambda no: subjects.get(no, "")
+        first = self.first
+        sent = {no: more.sent_ms for no, more in mores.items()}
+
+        def moment(no: int) -> int:
+            ms = sent.get(no)
+            view, place = first[no]
+            return view.dates[place] * 1000 if ms is None else ms
+
+        return moment
+
+
+def _shown(head: Head, name: bytes) -> str:
+    """The name of the first address of a field, or the address. # RFC 8621 §4.4.2"""
+    value = fields.first(fields.read(head.core), name)
+    one = next(iter(addresses.mailboxes(value)), None) if value else None
+    if one is None:
+        return ""
+    told = encoded_words.decode(one.name) if one.name else ""
+    return (told or one.address.decode("utf-8", "replace")).casefold()
+
+
+def _cost(one: Filter) -> int:
+    """Cheap conditions first."""
+    if isinstance(one, Operator):
+        return max(map(_cost, one.conditions), default=0)
+    if one.key is not None:
+        return 3
+    return 2 if one.has_attachment is not None else bool(one.threads)

@@ -1,0 +1,1 @@
+"""JMAP's pure parts: requests, references, arguments, and what an Email looks like in JSON."""
