@@ -1,0 +1,19 @@
+// Types are stripped by the compiler that checks them; no file is written.
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import ts from "typescript";
+
+const OPTIONS = {
+  module: ts.ModuleKind.ESNext,
+  target: ts.ScriptTarget.ES2022,
+  verbatimModuleSyntax: true,
+  inlineSourceMap: true,
+};
+
+export async function load(url, context, next) {
+  if (!url.startsWith("file:") || !url.endsWith(".ts")) return next(url, context);
+  const file = fileURLToPath(url);
+  const text = await readFile(file, "utf8");
+  const { outputText } = ts.transpileModule(text, { compilerOptions: OPTIONS, fileName: file });
+  return { format: "module", source: outputText, shortCircuit: true };
+}
