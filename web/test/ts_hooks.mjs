@@ -17,3 +17,13 @@ export async function load(url, context, next) {
   const { outputText } = ts.transpileModule(text, { compilerOptions: OPTIONS, fileName: file });
   return { format: "module", source: outputText, shortCircuit: true };
 }
+
+/** Imports of TypeScript without an ending, as bundlers read them. */
+export async function resolve(specifier, context, next) {
+  try {
+    return await next(specifier, context);
+  } catch (error) {
+    if (!specifier.startsWith(".") || /\.\w+$/.test(specifier)) throw error;
+    return next(`${specifier}.ts`, context);
+  }
+}

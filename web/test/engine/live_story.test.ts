@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, test } from "node:test";
-import { Person, until, PASSWORD } from "./person";
+import { LIVE, PASSWORD, Person, until } from "./person";
 
 const tag = randomBytes(4).toString("hex");
 const ayna = new Person(`ayna.${tag}`, `ayna-${tag}`);
@@ -16,7 +16,9 @@ after(() => {
     setTimeout(() => process.exit(), 300).unref();
 });
 
-test("two people register and make recovery keys", async () => {
+const live = { skip: !LIVE && "no server: set KERWEN_TEST_URL" };
+
+test("two people register and make recovery keys", live, async () => {
     await ayna.register();
     await batyr.register();
     key = (await ayna.core.account.createRecoveryKey(PASSWORD)).key;
@@ -25,7 +27,7 @@ test("two people register and make recovery keys", async () => {
     await batyr.core.account.createRecoveryKey(PASSWORD);
 });
 
-test("they talk in an encrypted group", async () => {
+test("they talk in an encrypted group", live, async () => {
     room = await ayna.core.rooms.create({ kind: "group", name: "Maşgala", invite: [batyr.userId] });
     await until("the invitation", async () => (await batyr.core.rooms.get(room))?.membership === "invite");
     await batyr.core.rooms.join(room);

@@ -9,6 +9,7 @@ import type { TimelineItem, TimelineState, TimelineChange, VerificationState } f
 
 export const PASSWORD = "correct horse battery staple";
 export const URL_ = process.env["KERWEN_TEST_URL"] ?? "";
+export const LIVE = URL_ !== "";
 const POLL_MS = 15;
 
 export async function until<T>(what: string, question: () => T | Promise<T>, ms = 15_000): Promise<NonNullable<T>> {
