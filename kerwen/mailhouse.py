@@ -13,6 +13,7 @@ from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
 from kerwen.base.metrics import Number
 from kerwen.mail.actions.account_views import AccountViews
+from kerwen.mail.actions.answer import Answer
 from kerwen.mail.actions.append import Append
 from kerwen.mail.actions.arrive import Arrive
 from kerwen.mail.actions.changes import Changes
@@ -23,6 +24,8 @@ from kerwen.mail.actions.deliver import Deliver
 from kerwen.mail.actions.email_query import EmailQuery
 from kerwen.mail.actions.expunge import Expunge
 from kerwen.mail.actions.fetch import Fetch
+from kerwen.mail.actions.filter import Filter
+from kerwen.mail.actions.filter_rules import FilterRules
 from kerwen.mail.actions.greylist import Greylist
 from kerwen.mail.actions.mailboxes import Mailboxes
 from kerwen.mail.actions.outcomes import Outcomes
@@ -32,6 +35,7 @@ from kerwen.mail.actions.recipients import Recipients
 from kerwen.mail.actions.records import Records
 from kerwen.mail.actions.release import Release
 from kerwen.mail.actions.report import Report
+from kerwen.mail.actions.scripts import Scripts
 from kerwen.mail.actions.search import Search
 from kerwen.mail.actions.sign_keys import SignKeys
 from kerwen.mail.actions.store_flags import StoreFlags
@@ -84,6 +88,8 @@ class MailHouse:
     receive: Receive
     arrive: Arrive
     submit: Submit
+    scripts: Scripts
+    filter: Filter
     sign_keys: SignKeys
     tidy: Tidy
     resolver: Resolver
@@ -132,6 +138,10 @@ def build_mail(
     )
     tidy = Tidy(db, clock)
     receive = Receive(db, recipients, deliver, queue, quota)
+    rules = FilterRules(db, feed)
+    answer = Answer(db, recipients, report, secrets.token_bytes, clock)
+    scripted = Filter(db, rules, mailboxes, recipients, tags, answer, clock)
+    receive.filter = scripted
     outcomes = Outcomes(report.send, secrets.token_bytes, clock)
     host = recipients.domain
     asked = resolver.answer if config.dns or not config.dev else None
@@ -156,6 +166,7 @@ def build_mail(
             await tidy.run()
             await sending.tidy(reports=config.mail_reports == "on")
             await greylist.sweep()
+            await scripted.sweep()
             await blobs.delete(await tidy.retired())
 
     async def close() -> None:
@@ -192,6 +203,8 @@ def build_mail(
         receive,
         arrive,
         submit,
+        Scripts(db),
+        scripted,
         sign_keys,
         tidy,
         resolver,

@@ -45,6 +45,7 @@ class Kind(enum.IntEnum):
     WAKE_UP = 11  # topic of UnifiedPush, order: a phone is to be waked
     PURGE = 12  # room: events of it were removed; for caches, wakes nobody
     THREAD = 13  # account: it follows a thread, or one no more
+    FILTERS = 14  # account: its Sieve scripts or its vacation; for caches, wakes nobody
 
 
 Change = tuple[int, int, int]

@@ -131,6 +131,8 @@ class Arrive:
             onward=onward,
             addressees=addressees(elsewhere),
             targets=await self._targets(accepted, verdict, raw),
+            addresses=[one.address for one in accepted],
+            seal=lambda: self._seal(marks + kept, raw[end:], seen, results, now),
         )  # fmt: skip
         await self._outcomes.report(letter, accepted, done, pieces, trusted=seen.trusted)
         return mark

@@ -56,6 +56,7 @@ class Delivered(msgspec.Struct, frozen=True, gc=False):
     no: int = 0
     uids: tuple[tuple[int, int], ...] = ()  # (mailbox, UID)
     twice: bool = False
+    why: str = ""  # what the recipient says to it, where it is refused
 
 
 class Deliver:

@@ -22,6 +22,7 @@ from kerwen.mail.letter import Letter, Wishes
 _SAYING: Final = {
     Reason.MAILBOX_FULL: ("5.2.2", "The mailbox is full"),
     Reason.VAULT_CLOSED: ("5.2.1", "The account cannot take mail"),
+    Reason.MAIL_POLICY: ("5.7.1", "The recipient refuses this message"),
 }
 _EVERY: Final = frozenset({"FAILURE", "DELAY"})
 
@@ -60,10 +61,11 @@ class Outcomes:
             one.wishes.notify for one in accepted
         ):  # nearly always
             return
-        refused = {one.account_no: one.refused for one in told if one.refused is not None}
+        refused = {one.account_no: one for one in told if one.refused is not None}
         if refused and len(refused) == len(told) and not any(a.found.elsewhere for a in accepted):
-            reason = next(iter(refused.values()))
-            raise Refused(reason, _SAYING.get(reason, ("", "It cannot be delivered"))[1])
+            first = next(iter(refused.values()))
+            assert first.refused is not None
+            raise Refused(first.refused, _said(first)[1])
         now = self._clock()
         outcomes = [
             outcome
@@ -81,8 +83,15 @@ class Outcomes:
         await self._tell(Told(self._draw(16), envelope, now, tuple(outcomes), b"".join(pieces)))
 
 
+def _said(one: Delivered) -> tuple[str, str]:
+    """Status and words of a refusal."""
+    assert one.refused is not None
+    status, words = _SAYING.get(one.refused, ("5.0.0", "It cannot be delivered"))
+    return status, one.why or words
+
+
 def _outcome(
-    one: Accepted, refused: dict[int, Reason], now: int, *, trusted: bool
+    one: Accepted, refused: dict[int, Delivered], now: int, *, trusted: bool
 ) -> Outcome | None:
     notify = _EVERY if one.wishes.notify is None else one.wishes.notify
     nos = [account_no for account_no, _ in one.found.accounts]
@@ -92,7 +101,7 @@ def _outcome(
     if len(failed) == len(nos) and not one.found.elsewhere:
         if "FAILURE" not in notify or not trusted:
             return None
-        status, answer = _SAYING.get(refused[failed[0]], ("5.0.0", "It cannot be delivered"))
+        status, answer = _said(refused[failed[0]])
         action = Action.FAILED
     elif "SUCCESS" in notify:
         status, answer = "2.1.5", ""

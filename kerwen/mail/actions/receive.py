@@ -7,14 +7,17 @@ which it was sent or to which aliases lead.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
-from kerwen.mail import trace
+from kerwen.mail import submission, trace
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.deliver import Deliver, Delivered, Recipient, Target
+from kerwen.mail.actions.filter import Came, Filter, Plan
 from kerwen.mail.actions.queue import Addressee, Envelope, Queue
 from kerwen.mail.actions.recipients import Found, Recipients
 from kerwen.mail.store import mailboxes as boxes
@@ -39,6 +42,8 @@ class Receive:
         self._deliver = deliver
         self._queue = queue
         self._quota = quota
+        self.filter: Filter | None = None
+        """Runs the scripts of accounts that have some."""
 
     def is_local(self, address: str) -> bool:
         """Whether an address is of our domain."""
@@ -74,6 +79,8 @@ class Receive:
         targets: Mapping[int, tuple[Target, ...]] | None = None,
         date_s: int | None = None,
         mark: bytes = b"",
+        addresses: Sequence[str] = (),
+        seal: Callable[[], Awaitable[bytes]] | None = None,
     ) -> list[Delivered]:
         """Delivers to all accounts once each, and queues for elsewhere; durable on return.
 
@@ -82,26 +89,141 @@ class Receive:
         `onward`, and goes to `addressees` and to whom aliases name. Where it goes elsewhere too,
         the same bytes (and `mark`) of the same sender are delivered here once in a week: should
         the queue fail, the sender repeats all of it. `targets`: where it goes in an account, if
-        not to INBOX.
+        not to INBOX: to Junk. For scripts: `addresses` to which each of `found` was sent, and
+        `seal`, which makes the fields by which we answer for what they send on.
         """
         accounts = dict.fromkeys(no for one in found for no, _ in one.accounts)
         elsewhere = {one.address: one for one in addressees}
         for address in (address for one in found for address in one.elsewhere):
             elsewhere.setdefault(address, Addressee(address))
+        plans: dict[int, Plan] = {}
+        whole = b""
+        if accounts:
+            whole = b"".join((trace.return_path(envelope.sender), here, *pieces))
+            if self.filter is not None and not self.filter.has_nothing(accounts):
+                plans = await self._plans(envelope, found, addresses, whole, targets or {})
         key = None
-        if elsewhere and accounts:
-            digest = hashlib.blake2b(envelope.sender.encode(errors="replace"), digest_size=16)
-            digest.update(mark)
-            for piece in pieces[1:]:
-                digest.update(piece)
-            key = digest.digest()
+        if accounts and (elsewhere or any(one.onward for one in plans.values())):
+            key = _key(envelope, pieces, mark)
         told: list[Delivered] = []
         if accounts:
-            to = [Recipient(no, (targets or {}).get(no, _INBOX)) for no in accounts]
-            whole = b"".join((trace.return_path(envelope.sender), here, *pieces))
+            to = [
+                Recipient(no, (targets or {}).get(no, _INBOX)) for no in accounts if no not in plans
+            ]
             made = await sealing.made(whole)
-            told = await self._deliver.run(made, to, key=key, date_s=date_s)
+            if not plans:
+                told = await self._deliver.run(made, to, key=key, date_s=date_s)
+            else:
+                again = key or _key(envelope, pieces, mark)
+                told = await self._deliver_planned(made, whole, to, plans, key, again)
         if elsewhere:
-            whole = b"".join((onward, *pieces))
-            await self._queue.enqueue(envelope, list(elsewhere.values()), whole)
+            onwards = b"".join((onward, *pieces))
+            await self._queue.enqueue(envelope, list(elsewhere.values()), onwards)
+        if plans:
+            refused = {one.account_no for one in told if one.refused is not None}
+            done = [one for no, one in plans.items() if no not in refused or one.refused]
+            await self._finish(done, envelope, pieces, seal)
         return told
+
+    # --- scripts
+
+    async def _plans(
+        self,
+        envelope: Envelope,
+        found: Sequence[Found],
+        addresses: Sequence[str],
+        whole: bytes,
+        targets: Mapping[int, tuple[Target, ...]],
+    ) -> dict[int, Plan]:
+        """What the scripts of accounts want; accounts without one are not in it."""
+        assert self.filter is not None
+        rules = await self.filter.rules({no for one in found for no, _ in one.accounts})
+        plans: dict[int, Plan] = {}
+        for at, one in enumerate(found if rules else ()):
+            address = addresses[at] if at < len(addresses) else ""
+            alone = len(one.accounts) == 1 and not one.elsewhere and bool(address)
+            for no, detail in one.accounts:
+                if no not in rules or no in plans:
+                    continue
+                came = Came(
+                    account_no=no,
+                    detail=detail,
+                    address=address,
+                    own=(address,) if alone else (),
+                    envelope=envelope,
+                    whole=whole,
+                    usual=targets.get(no, _INBOX),
+                    junk=no in targets,
+                    proved=envelope.proved or bool(envelope.account_no),
+                )
+                plans[no] = await self.filter.plan(came, rules[no])
+        return plans
+
+    async def _deliver_planned(
+        self,
+        made: sealing.Made,
+        whole: bytes,
+        others: Sequence[Recipient],
+        plans: Mapping[int, Plan],
+        key: bytes | None,
+        again: bytes,
+    ) -> list[Delivered]:
+        """Copies with a changed header are messages of their own; should a later one fail, the
+        sender repeats all of them, and `again` tells which were delivered."""
+        groups: dict[bytes | None, list[Recipient]] = {None: list(others)}
+        answers = {no: _answer(no, plan) for no, plan in plans.items()}
+        for no, plan in plans.items():
+            for header, targets in plan.copies.items():
+                groups.setdefault(header, []).append(Recipient(no, targets))
+        body = submission.header_end(whole)
+        groups = {header: to for header, to in groups.items() if to}
+        for header, to in groups.items():
+            one = made if header is None else await sealing.made(header + whole[body:])
+            known = again + (header or b"") if len(groups) > 1 else key
+            for told in await self._deliver.run(one, to, key=known):
+                before = answers.get(told.account_no)
+                if before is None or before.refused is None:
+                    answers[told.account_no] = told
+        return list(answers.values())
+
+    async def _finish(
+        self,
+        plans: Sequence[Plan],
+        envelope: Envelope,
+        pieces: Sequence[bytes | memoryview],
+        seal: Callable[[], Awaitable[bytes]] | None,
+    ) -> None:
+        """Queues what goes on, then lets the scripts remember and answer."""
+        assert self.filter is not None
+        sealed = await seal() if seal is not None and any(one.onward for one in plans) else b""
+        for plan in plans:
+            for one in plan.onward:
+                head = trace.delivered_to(one.own) + sealed
+                if one.header is None:
+                    raw = b"".join((head, *pieces))
+                else:
+                    raw = head + one.header + bytes(pieces[-1])
+                sender = msgspec.structs.replace(
+                    envelope,
+                    envelope_id=None,
+                    eight_bit=not raw.isascii(),
+                    account_no=plan.came.account_no,
+                )
+                await self._queue.enqueue(sender, [Addressee(one.address)], raw)
+            await self.filter.finish(plan)
+
+
+def _key(envelope: Envelope, pieces: Sequence[bytes | memoryview], mark: bytes) -> bytes:
+    """By which a message is known that is sent again."""
+    digest = hashlib.blake2b(envelope.sender.encode(errors="replace"), digest_size=16)
+    digest.update(mark)
+    for piece in pieces[1:]:
+        digest.update(piece)
+    return digest.digest()
+
+
+def _answer(account_no: int, plan: Plan) -> Delivered:
+    """What becomes of a message of which a script keeps no copy."""
+    if plan.refused is None:
+        return Delivered(account_no)
+    return Delivered(account_no, Reason.MAIL_POLICY, why=plan.refused)

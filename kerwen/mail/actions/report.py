@@ -55,22 +55,26 @@ class Report:
         sender = told.envelope.sender
         if not sender:
             return
-        raw = self._build(told)
-        if not self._recipients.is_local(sender):
-            if not told.envelope.proved:
-                # who forges a sender must not make us write to it (backscatter)
-                self.unsaid += 1
-                return
+        if not self._recipients.is_local(sender) and not told.envelope.proved:
+            # who forges a sender must not make us write to it (backscatter)
+            self.unsaid += 1
+            return
+        await self.post(self._build(told), sender, b"report " + told.key)
+
+    async def post(self, raw: bytes, to: str, key: bytes) -> None:
+        """Sends what the server itself writes, and of which it is told nothing; once a key to
+        accounts here. `UNKNOWN_RECIPIENT` where nobody here has this address."""
+        if not self._recipients.is_local(to):
             never = frozenset({"NEVER"})
             raw = await self.signed(raw)
-            envelope = Envelope("", eight_bit=not raw.isascii(), utf8=not sender.isascii())
-            await self._queue.enqueue(envelope, [Addressee(sender, never)], raw)
+            envelope = Envelope("", eight_bit=not raw.isascii(), utf8=not to.isascii())
+            await self._queue.enqueue(envelope, [Addressee(to, never)], raw)
             return
-        found = await self._recipients.find(sender)
+        found = await self._recipients.find(to)
         accounts = [Recipient(account_no) for account_no, _ in found.accounts]
         if accounts:
             made = await sealing.made(trace.return_path("") + raw)
-            await self._deliver.run(made, accounts, key=b"report " + told.key)
+            await self._deliver.run(made, accounts, key=key)
 
     async def signed(self, raw: bytes) -> bytes:
         """With our domain's signature, where there are keys: others ask for it (DMARC)."""

@@ -80,8 +80,9 @@ class Submit:
             raise Refused(Reason.MALFORMED_MESSAGE, "A message has one From field")
         await self._check_authors(sender, submission.authors(header))
         added, kept = submission.completed(header, f"{mark}@{self._host}", now)
+        complete = added + kept
         leaves = any(one.found.elsewhere for one in accepted)
-        signed = await self._signed(added + kept, raw[end:], now) if leaves else b""
+        signed = await self._signed(complete, raw[end:], now) if leaves else b""
         marks = self._marks(peer, letter, accepted, mark, now)
         # without a Message-ID of its own the same text may be meant twice
         ours, kept = (marks + signed, kept) if not added else (marks + signed + added + kept, b"")
@@ -98,6 +99,8 @@ class Submit:
             onward=delivered_to(aliases),
             addressees=addressees(accepted),
             mark=mark.encode() if added else b"",
+            addresses=[one.address for one in accepted],
+            seal=None if leaves else lambda: self._signed(complete, raw[end:], now),
         )  # fmt: skip
         await self._outcomes.report(letter, accepted, told, pieces, trusted=True)
         return mark

@@ -27,6 +27,9 @@ _TABLES = tuple(
         "mail_mailboxes_gone",
         "mail_mailboxes",
         "mail_keywords",
+        "mail_filters",
+        "mail_scripts",
+        "mail_remembered",
         "mail_accounts",
     )
 )
