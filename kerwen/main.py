@@ -150,7 +150,7 @@ async def build(config: Config) -> House:
     house.at_stop += messenger.at_stop
     house.workers += messenger.workers
     house.at_end += messenger.at_end
-    metrics.add(*_numbers(house))
+    metrics.add(*_numbers(house), *messenger.numbers)
     return house
 
 

@@ -69,6 +69,9 @@ from kerwen.app_services import store as app_services_store
 from kerwen.app_services.parts import AppServices, build_app_services, load_services
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.config import Config
+from kerwen.base.metrics import Number
+from kerwen.calls import figures
+from kerwen.calls import store as calls_store
 from kerwen.calls.turn import Turn
 from kerwen.export.actions.export import Export
 from kerwen.keys.actions.backup import Backup
@@ -153,6 +156,7 @@ OAUTH_PATHS: Final = (
     b"/_matrix/client/unstable/org.matrix.msc4108/",
     b"/_matrix/client/unstable/io.element.msc4388/",
 )
+CALLS_PATH: Final = "/_kerwen/calls"
 ADMIN_PATHS: Final = (b"/_kerwen/admin",)
 UNSTABLE = {
     "uk.half-shot.msc2666.query_mutual_rooms": True,
@@ -191,6 +195,7 @@ class Messenger:
     at_start: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Done before anybody may ask anything."""
     masks: Masks | None = None
+    numbers: list[Number] = field(default_factory=list)
 
 
 def build_messenger(
@@ -365,6 +370,12 @@ def build_messenger(
         clock,
     )
     filters = Filters(db)
+    openid = OpenId(db, domain, secrets.token_bytes, clock)
+    calls = None
+    if config.janus is not None:
+        from kerwen.calls.parts import build_calls  # brings WebSockets, which cost memory
+
+        calls = build_calls(config, db, feed, openid.owner, delay, base_url, clock)
     areas: list[Area] = [
         accounts,
         AccountDataApi(account_data),
@@ -373,7 +384,7 @@ def build_messenger(
         FiltersApi(filters),
         ProfileApi(profiles),
         UserDirectoryApi(UserDirectory(db, neighbours.visible)),
-        OpenIdApi(OpenId(db, domain, secrets.token_bytes, clock)),
+        OpenIdApi(openid),
         KeysApi(
             upload,
             query,
@@ -399,7 +410,12 @@ def build_messenger(
         ReceiptsApi(MarkRead(db, names, clock), typing, db, names),
         SyncApi(sync, filters),
         SlidingSyncApi(sliding_sync),
-        CallsApi(Turn(config.turn_uris, config.turn_secret or ""), clock=clock),
+        CallsApi(
+            Turn(config.turn_uris, config.turn_secret or ""),
+            [calls.transport] if calls else [],
+            clock,
+        ),
+        *([calls.api] if calls else []),
         PresenceApi(Presence(db, neighbours.visible, clock, shared=config.presence == "on")),
         OldSyncApi(OldSync(db, feed, sync, read, peek, names)),
         SearchApi(Search(db, search_index, clock)),
@@ -451,7 +467,14 @@ def build_messenger(
         app_services,
         admin,
         export,
-        at_stop=[typing.stop, sync.stop, sliding_sync.stop, peek.stop, push.topics.stop],
+        at_stop=[
+            typing.stop,
+            sync.stop,
+            sliding_sync.stop,
+            peek.stop,
+            push.topics.stop,
+            *([calls.hall.stop] if calls else []),
+        ],
         workers=[
             sweep,
             lambda: run_cleaner(clean, admin.keep),
@@ -462,9 +485,15 @@ def build_messenger(
             push.sender.run,
             push.sweep,
             *app_services.workers(),
+            *(calls.workers() if calls else []),
         ],
+        numbers=figures.numbers(calls.hall if calls else None),
         at_end=[close],
-        at_start=[app_services.at_start, admin.limits.load],
+        at_start=[
+            app_services.at_start,
+            admin.limits.load,
+            *([calls.leaves.load] if calls else []),
+        ],
         masks=app_services.masks(db, Caller) if services else None,
     )
 
@@ -508,6 +537,7 @@ async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
     await push_store.drop_account(tx, account_no)
     await app_services_store.drop_user(tx, account_no)
     await delayed.drop_user(tx, account_no)
+    await calls_store.drop_account(tx, account_no)
     await subscriptions.drop_account(tx, account_no)
     await account_limits.drop_account(tx, account_no)
 
@@ -518,10 +548,16 @@ def _well_known(config: Config) -> WellKnown:
     host = config.server_name.partition(":")[0]
     if config.dev:
         base = f"http://127.0.0.1:{ports['http']}" if "http" in ports else ""
-        return WellKnown(base, f"127.0.0.1:{ports.get('federation', 8448)}")
-    port = ports.get("https", 443)
-    base = f"https://{host}" if port == 443 else f"https://{host}:{port}"
-    return WellKnown(base, f"{host}:{ports.get('federation', 8448)}")
+        server = f"127.0.0.1:{ports.get('federation', 8448)}"
+    else:
+        port = ports.get("https", 443)
+        base = f"https://{host}" if port == 443 else f"https://{host}:{port}"
+        server = f"{host}:{ports.get('federation', 8448)}"
+    more: dict[str, Any] = {}
+    if config.janus is not None:  # where older clients look for calls (MSC4143)
+        transport = {"type": "livekit", "livekit_service_url": base + CALLS_PATH}
+        more["org.matrix.msc4143.rtc_foci"] = [transport]
+    return WellKnown(base, server, more=more)
 
 
 class _Neighbours:

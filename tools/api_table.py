@@ -24,7 +24,8 @@ of this house. `not suspended`: a suspended account may not.
 *Cost* is the rate limit that counts it (`kerwen/api/limiter.py`).
 
 *Section*: `CS` is the Matrix client-server API v1.19, `SS` the server-server API, `AS` the
-application service API, `MSC` a proposal, `docs/` a page of ours.
+application service API, `MSC` a proposal, `LiveKit` its clients' protocol, `docs/` a page of ours.
+Group calls (`rtc/livekit` and `/_kerwen/calls/`) answer only where a Janus is configured.
 """
 _WHO = {
     Access.ANYONE: "anyone",
@@ -67,9 +68,10 @@ def _line(route: Route) -> str:
 
 
 async def routes() -> tuple[Route, ...]:
-    """The routes of a house on an empty data folder."""
+    """The routes of a house on an empty data folder, with all that can be configured."""
     with tempfile.TemporaryDirectory() as folder:
-        config = Config(dev=True, data=folder, domain="kerwen.test")
+        janus = "ws://127.0.0.1:8188"  # so that the routes of group calls are there
+        config = Config(dev=True, data=folder, domain="kerwen.test", janus=janus)
         make_folders(config)
         house = await build(config)
         try:

@@ -95,6 +95,7 @@ UNREADY: dict[Unready, tuple[int, str]] = {
     Unready.TIMEOUT: (504, "M_UNKNOWN"),
     Unready.GREYLISTED: (503, "M_UNKNOWN"),
     Unready.DNS_AWAY: (503, "M_UNKNOWN"),
+    Unready.CALLS_AWAY: (503, "M_UNKNOWN"),
 }
 
 _SOFT = {R.EXPIRED_TOKEN, R.ACCOUNT_LOCKED}  # clients keep their data: CS #soft-logout

@@ -314,6 +314,24 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         str | None,
         Meta(description="The secret that the TURN server shares (coturn: `static-auth-secret`)."),
     ] = None
+    janus: Annotated[
+        str | None,
+        Meta(
+            description="The WebSocket of the Janus that carries group calls, for example"
+            " `ws://127.0.0.1:8188`. It must be on a line that nobody else reads. Without it there"
+            " are no group calls."
+        ),
+    ] = None
+    janus_secret: Annotated[
+        str | None, Meta(description="The secret of that Janus (`api_secret`).")
+    ] = None
+    calls_relay: Annotated[
+        Literal["on", "off"],
+        Meta(
+            description="Whether the media of group calls goes through the TURN server only, for"
+            " networks that let nothing else pass."
+        ),
+    ] = "off"
     presence: Annotated[
         Literal["on", "off"],
         Meta(
@@ -452,6 +470,8 @@ def _check(config: Config) -> None:
     _check_acme(config)
     if bool(config.turn_uris) != (config.turn_secret is not None):
         raise BadConfig("turn_uris and turn_secret belong together: give both")
+    if config.janus is not None and not config.janus.startswith(("ws://", "wss://")):
+        raise BadConfig("janus must be ws://… or wss://…")
     if config.rspamd is not None and not re.match(r"https?://", config.rspamd):
         raise BadConfig("rspamd must be http://… or https://…")
     for uri in config.turn_uris:

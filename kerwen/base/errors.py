@@ -106,6 +106,7 @@ class Unready(enum.Enum):
     TIMEOUT = "timeout"
     GREYLISTED = "greylisted"
     DNS_AWAY = "dns_away"
+    CALLS_AWAY = "calls_away"  # the media server
 
 
 class Refused(Exception):

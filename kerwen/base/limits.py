@@ -141,6 +141,19 @@ WAKE_UPS_MAX = 100  # that wait for one topic
 WAKE_UP_LISTENERS_MAX = 20_000  # streams
 TOPIC_UNUSED_MS = 90 * 24 * 3_600_000
 
+# calls
+CALL_PEOPLE_MAX = 32  # devices in one call
+CALLS_MAX = 1_000  # at a time
+CALL_TRACKS_MAX = 8  # of one participant
+CALL_VIDEOS_MAX = 9  # that one participant is sent
+CALL_BITRATE_MAX = 2_000_000  # of one participant's video, bits a second
+CALL_SDP_MAX = 256 * KIB
+CALL_MESSAGE_MAX = 320 * KIB  # of a client's signalling
+CALL_MESSAGES_BURST = 300  # of one participant at once, then so many a second:
+CALL_MESSAGES_RATE = 30
+CALL_LEAVES_MAX = 20  # delayed leaves that one device has handed over
+JANUS_MESSAGE_MAX = 4 * MIB
+
 # DNS
 DNS_CACHE_BYTES = 8 * MIB  # answers in memory
 DNS_AT_ONCE = 256  # questions under way; others wait

@@ -103,6 +103,7 @@ UNREADY: Final[dict[Unready, bytes]] = {
     Unready.TIMEOUT: b"UNAVAILABLE",
     Unready.GREYLISTED: b"UNAVAILABLE",
     Unready.DNS_AWAY: b"UNAVAILABLE",
+    Unready.CALLS_AWAY: b"UNAVAILABLE",
 }
 
 BUG: Final = Ending("Internal error", b"SERVERBUG", "NO")

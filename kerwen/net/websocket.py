@@ -9,17 +9,21 @@ needs around it: whole messages, limits, back-pressure, life signs and a clean e
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.headers import build_extension, parse_connection, parse_extension, parse_upgrade
 from websockets.protocol import Protocol, Side, State
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 from websockets.utils import accept_key
 
 from kerwen.base import limits
@@ -31,6 +35,9 @@ QUIET_S: Final = 60.0  # without a word of the peer, we ask whether it is there
 ANSWER_S: Final = 30.0  # for its answer
 CLOSE_S: Final = 5.0  # between our word of farewell and the peer's
 MESSAGES_AHEAD_MAX: Final = 64  # messages that nobody has read yet
+
+_FRAMES_LOG: Final = logging.getLogger("kerwen.net.websocket")
+_FRAMES_LOG.setLevel(logging.WARNING)  # it would tell of every connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ def _deflate(offered: str) -> tuple[str, Extension] | None:
 
 def server_side(extension: Any, message_max: int) -> Protocol:
     """The frames of a server's end."""
-    found = Protocol(Side.SERVER, state=State.OPEN, max_size=message_max)
+    found = Protocol(Side.SERVER, state=State.OPEN, max_size=message_max, logger=_FRAMES_LOG)
     if extension is not None:
         found.extensions = [extension]
     return found
@@ -105,8 +112,8 @@ class WebSocket(asyncio.Protocol):
     """One end of a WebSocket. Whoever owns it reads with `receive` until that says None."""
 
     __slots__ = (
-        "_ahead", "_deadline", "_frames", "_heard", "_lost", "_messages", "_parts", "_paused",
-        "_pinged", "_reader", "_text", "_transport", "_writable",
+        "_ahead", "_deadline", "_frames", "_heard", "_lost", "_messages", "_met", "_parts",
+        "_paused", "_pinged", "_reader", "_text", "_transport", "_writable",
     )  # fmt: skip
 
     def __init__(self, frames: Protocol, transport: Any, lost: Callable[[], None]) -> None:
@@ -120,11 +127,28 @@ class WebSocket(asyncio.Protocol):
         self._reader: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._paused = False
+        self._met = True  # the handshake is over
         self._heard = True  # the peer said something since we last looked
         self._pinged = False
         self._deadline = 0.0
 
     # --- the owner calls
+
+    async def meet(self) -> None:
+        """Waits for the answer to our handshake. Raises `OSError` if it is none."""
+        assert isinstance(self._frames, ClientProtocol), "the other side asks"
+        self._met = False
+        self._frames.send_request(self._frames.connect())
+        self._flush()
+        while self._frames.state is State.CONNECTING and not self._transport.is_closing():
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        self._met = True
+        if not self.open:
+            raise ConnectionRefusedError(str(self._frames.handshake_exc or "no WebSocket"))
 
     @property
     def open(self) -> bool:
@@ -210,6 +234,9 @@ class WebSocket(asyncio.Protocol):
 
     # --- the transport calls
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
     def data_received(self, data: bytes) -> None:
         self._heard = True
         self._frames.receive_data(data)
@@ -219,7 +246,7 @@ class WebSocket(asyncio.Protocol):
         self._flush()
         if self._ahead > limits.WEBSOCKET_AHEAD_MAX or len(self._messages) > MESSAGES_AHEAD_MAX:
             self._pause()
-        if not self.open:
+        if not self.open or not self._met:
             self._wake()
 
     def eof_received(self) -> None:
@@ -290,3 +317,26 @@ class WebSocket(asyncio.Protocol):
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+
+
+async def connect(url: str, protocol: str, message_max: int) -> WebSocket:
+    """A WebSocket to a server of our own house (`ws://` or `wss://`). Raises `OSError`."""
+    place = parse_uri(url)
+    frames = ClientProtocol(
+        place,
+        subprotocols=[Subprotocol(protocol)],
+        max_size=message_max,
+        logger=_FRAMES_LOG,
+    )
+    _, socket = await asyncio.get_running_loop().create_connection(
+        lambda: WebSocket(frames, None, lambda: None),
+        place.host,
+        place.port,
+        ssl=place.secure or None,
+    )
+    try:
+        await socket.meet()
+    except BaseException:
+        socket.cut()
+        raise
+    return socket

@@ -242,6 +242,7 @@ async def test_a_slow_reader_slows_the_peer(place: Place) -> None:
             await asyncio.wait_for(asyncio.shield(task), 0.3)
         assert sent * 200_000 < 40 * limits.MIB
         task.cancel()
+        peer.transport.abort()
 
 
 async def test_a_peer_that_takes_nothing_is_cut(place: Place) -> None:
