@@ -144,6 +144,7 @@ if TYPE_CHECKING:
     from kerwen.oauth.parts import OAuth
 
 _SWEEP_S = 30.0
+_SETTLED_S = 10.0  # after the start, until work is done ahead
 OAUTH_PATHS: Final = (
     b"/_kerwen/oauth",
     b"/_kerwen/my",
@@ -440,6 +441,10 @@ def build_messenger(
         await thumbnailer.close()
         await blobs.close()
 
+    async def prepare() -> None:
+        await asyncio.sleep(_SETTLED_S)
+        await blobs.prepare()
+
     async def sweep() -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
@@ -476,6 +481,7 @@ def build_messenger(
             *([calls.hall.stop] if calls else []),
         ],
         workers=[
+            prepare,
             sweep,
             lambda: run_cleaner(clean, admin.keep),
             admin.purge.work,

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from kerwen.base import limits
 
 KEY: Final = re.compile(r"[0-9a-f]{36}")
-CHUNK: Final = 256 * limits.KIB  # what one trip to a thread carries at least
+CHUNK: Final = 240 * limits.KIB  # what a trip to a thread carries: about one read of a socket
 SWEEP_BATCH: Final = 500  # keys asked for at once
 
 _HOUR_MS: Final = 3_600_000
@@ -70,11 +70,19 @@ class Blobs(Protocol):
     `Refused(NOT_FOUND)` for a key that is not there.
     """
 
-    async def put(self, chunks: AsyncIterator[bytes], most: int) -> Blob:
-        """Stores a stream; on any error nothing stays. `Refused(TOO_LARGE)` above `most` bytes."""
+    async def put(self, chunks: AsyncIterator[bytes], most: int, size: int | None = None) -> Blob:
+        """Stores a stream; on any error nothing stays. `Refused(TOO_LARGE)` above `most` bytes.
 
-    async def begin(self, chunks: AsyncIterator[bytes], most: int) -> Arriving:
+        `size` is how many bytes are expected, where that is known: it finds room that fits.
+        """
+
+    async def begin(
+        self, chunks: AsyncIterator[bytes], most: int, size: int | None = None
+    ) -> Arriving:
         """As `put`, but returns when the last byte was taken: `settle` waits for the disk."""
+
+    async def prepare(self) -> None:
+        """Makes ready what the first blobs will want; for a quiet moment after the start."""
 
     async def put_bytes(self, data: bytes) -> Blob:
         """Stores bytes that are in memory already."""
@@ -85,8 +93,8 @@ class Blobs(Protocol):
     async def open(self, key: str, start: int, end: int) -> Reader:
         """A range as a stream; a missing blob is told here, not while reading."""
 
-    async def sizes(self, keys: Iterable[str]) -> dict[str, int]:
-        """Sizes in bytes of the blobs that are there."""
+    async def whole(self, sizes: Mapping[str, int]) -> set[str]:
+        """Which of these blobs are there with all of their bytes; a crash may have cut some."""
 
     async def delete(self, keys: Iterable[str]) -> None:
         """Removes blobs; those that are gone already are no error."""

@@ -10,13 +10,12 @@ while the last one is written.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -24,6 +23,8 @@ from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.storage.blobs import CHUNK, KEY, SWEEP_BATCH, Blob, Named, new_key
+from kerwen.storage.blobs_disk import Disk, path_of
+from kerwen.storage.blobs_ready import ReadyFiles
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,71 +36,25 @@ _SMALL = 32 * limits.KIB  # what a trip to a thread carries at least when memory
 _WAITING_MAX = 4 * limits.MIB  # of one upload, received but not yet written
 _HELD_MAX = 64 * limits.MIB  # of all uploads; above it they hold `_SMALL` at most each
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux: read what is in memory only
+_QUIET_S = 1.0  # after the last blob, until more files are made ready
 _ROOM = 16 * limits.MIB  # how far an upload writes without asking the disk for its room
-
-
-def _begin_sync_call() -> Callable[[int, int, int, int], int] | None:
-    """sync_file_range(2), which Python does not have; None where the system has it not."""
-    try:
-        call = ctypes.CDLL(None).sync_file_range
-    except (OSError, AttributeError):
-        return None
-    call.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-    return call
-
-
-_sync_file_range = _begin_sync_call()
-
-
-class Disk:
-    """The calls by which a put changes the disk, so that a test can make each of them fail."""
-
-    def free(self, folder: str) -> int:
-        """Bytes that may still be written here."""
-        found = os.statvfs(folder)
-        return found.f_bavail * found.f_frsize
-
-    def make_folder(self, path: str) -> None:
-        os.mkdir(path, 0o700)
-
-    def create(self, path: str) -> int:
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-
-    def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> int:
-        return os.writev(fd, parts)
-
-    def begin_sync(self, fd: int) -> None:
-        """Has the disk begin with what waits, without waiting for it: the sync at the end is
-        shorter, and the database's syncs do not stand behind a whole file."""
-        if _sync_file_range is not None:
-            _sync_file_range(fd, 0, 0, 2)  # SYNC_FILE_RANGE_WRITE; an error comes with the sync
-
-    def sync(self, fd: int) -> None:
-        os.fsync(fd)
-
-    def sync_folder(self, path: str) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-    def remove(self, path: str) -> None:
-        os.unlink(path)
 
 
 class _Incoming:
     """A blob on its way in. Its methods run on threads; `_lock` keeps a discard behind a write."""
 
-    def __init__(self, disk: Disk, root: str, key: str, reserve: int) -> None:
+    def __init__(
+        self, disk: Disk, root: str, key: str, reserve: int, ready: int | None = None
+    ) -> None:
         self.key = key
         self._disk = disk
         self._root = root
-        self._path = _path(root, key)
+        self._path = path_of(root, key)
         self._reserve = reserve
         self._room = 0  # bytes that may be written before the disk is asked again
-        self._fd = -1
-        self._made = False
+        self._fd = -1 if ready is None else ready
+        self._made = self.ready = ready is not None
+        self._size = 0
         self._gone = False
         self._lock = threading.Lock()
 
@@ -109,7 +64,9 @@ class _Incoming:
             if self._gone:
                 return
             wanted = sum(map(len, parts))
-            self._take_room(wanted)
+            self._size += wanted
+            if not self.ready:  # else the room is its own already
+                self._take_room(wanted)
             if self._fd < 0:
                 self._create()
             if len(parts) > _VECTOR_MAX:
@@ -130,10 +87,14 @@ class _Incoming:
             if self._fd < 0:
                 self._take_room(0)
                 self._create()
-            self._disk.sync(self._fd)
+            if self.ready:
+                self._disk.sync_bytes(self._fd, self._size)
+            else:
+                self._disk.sync(self._fd)
             fd, self._fd = self._fd, -1
             os.close(fd)
-            self._disk.sync_folder(os.path.dirname(self._path))
+            if not self.ready:
+                self._disk.sync_folder(os.path.dirname(self._path))
 
     def discard(self) -> None:
         """Leaves nothing, whatever was done so far."""
@@ -157,19 +118,7 @@ class _Incoming:
         self._room -= size
 
     def _create(self) -> None:
-        path = self._path
-        try:
-            self._fd = self._disk.create(path)
-        except FileNotFoundError:
-            outer = os.path.dirname(os.path.dirname(path))
-            for folder in (outer, os.path.dirname(path)):
-                try:
-                    self._disk.make_folder(folder)
-                except FileExistsError:
-                    pass
-                # also if it was there: whoever made it may not have synced it yet
-                self._disk.sync_folder(os.path.dirname(folder))
-            self._fd = self._disk.create(path)
+        self._fd = self._disk.create_deep(self._path)
         self._made = True
 
 
@@ -259,11 +208,10 @@ class _Lane:
 class _Arriving:
     """A blob of which the disk has not said yet that it has it."""
 
-    settled = False
-
     def __init__(
         self, store: FileBlobs, incoming: _Incoming, size: int, done: Future[None]
     ) -> None:
+        self.settled = incoming.ready
         self.blob = Blob(incoming.key, size)
         self._store = store
         self._incoming = incoming
@@ -338,28 +286,53 @@ class FileBlobs:
         self._reserve = reserve
         self._disk = disk or Disk()
         self._pool = ThreadPoolExecutor(threads, "kerwen-blob")
+        self._ready = ReadyFiles(self._disk, self._root, reserve, clock)
+        self._restock: asyncio.TimerHandle | None = None
         self._held = 0  # bytes of all uploads that wait to be handed to a thread
 
-    async def put(self, chunks: AsyncIterator[bytes], most: int) -> Blob:
-        arriving = await self.begin(chunks, most)
+    async def put(self, chunks: AsyncIterator[bytes], most: int, size: int | None = None) -> Blob:
+        arriving = await self.begin(chunks, most, size)
         await arriving.settle()
         return arriving.blob
 
-    async def begin(self, chunks: AsyncIterator[bytes], most: int) -> _Arriving:
-        incoming = _Incoming(self._disk, self._root, new_key(self._clock()), self._reserve)
+    async def begin(
+        self, chunks: AsyncIterator[bytes], most: int, size: int | None = None
+    ) -> _Arriving:
+        incoming = self._incoming(size)
         try:
             with _disk_errors():
                 size, done = await self._take(incoming, chunks, most)
+                if incoming.ready:  # its length would prove nothing to who looks after a crash
+                    await asyncio.wrap_future(done)
         except BaseException:
             await asyncio.shield(self.run(incoming.discard))
             raise
         return _Arriving(self, incoming, size, done)
 
+    async def prepare(self) -> None:
+        await self.run(self._ready.restock)
+
+    def _incoming(self, size: int | None) -> _Incoming:
+        """A file that lies ready, if one does for this size, else a new one."""
+        found = None if size is None else self._ready.take(size)
+        if size is not None:
+            self._restock_when_quiet()
+        if found is not None:
+            return _Incoming(self._disk, self._root, found[0], self._reserve, found[1])
+        return _Incoming(self._disk, self._root, new_key(self._clock()), self._reserve)
+
+    def _restock_when_quiet(self) -> None:
+        if self._restock is not None:
+            self._restock.cancel()
+        submit = self._pool.submit
+        loop = asyncio.get_running_loop()
+        self._restock = loop.call_later(_QUIET_S, submit, self._ready.restock)
+
     async def put_bytes(self, data: bytes) -> Blob:
         async def once() -> AsyncIterator[bytes]:
             yield data
 
-        return await self.put(once(), len(data))
+        return await self.put(once(), len(data), len(data))
 
     async def _take(
         self, incoming: _Incoming, chunks: AsyncIterator[bytes], most: int
@@ -386,22 +359,22 @@ class FileBlobs:
             self._held -= size - written
 
     async def get(self, key: str, start: int, end: int) -> bytes:
-        path = _path(self._root, key)
+        path = path_of(self._root, key)
         with _disk_errors():
             found = _read_cached(path, start, end) if end - start <= _READ_NOW else None
             return found if found is not None else await self.run(_read_file, path, start, end)
 
     async def open(self, key: str, start: int, end: int) -> _FileReader:
         with _disk_errors():
-            fd = await self.run(_open_checked, _path(self._root, key), end)
+            fd = await self.run(_open_checked, path_of(self._root, key), end)
         return _FileReader(self._pool, fd, start, end)
 
-    async def sizes(self, keys: Iterable[str]) -> dict[str, int]:
+    async def whole(self, sizes: Mapping[str, int]) -> set[str]:
         with _disk_errors():
-            return await self.run(_sizes, self._root, list(keys))
+            return await self.run(self._whole, sizes)
 
     async def delete(self, keys: Iterable[str]) -> None:
-        paths = [_path(self._root, key) for key in keys]
+        paths = [path_of(self._root, key) for key in keys]
         with _disk_errors():
             await self.run(self._remove, paths)
 
@@ -414,12 +387,23 @@ class FileBlobs:
                 for at in range(0, len(keys), SWEEP_BATCH):
                     batch = keys[at : at + SWEEP_BATCH]
                     known = await named(batch)
-                    orphans += [_path(self._root, key) for key in batch if key not in known]
+                    orphans += [path_of(self._root, key) for key in batch if key not in known]
                 removed += await self.run(self._remove, orphans)
         return removed
 
     async def close(self) -> None:
+        if self._restock is not None:
+            self._restock.cancel()
+        await self.run(self._ready.drop)
         await asyncio.to_thread(self._pool.shutdown)
+
+    def _whole(self, sizes: Mapping[str, int]) -> set[str]:
+        whole = set()
+        for key, size in sizes.items():
+            with suppress(FileNotFoundError):
+                if os.stat(path_of(self._root, key)).st_size == size:
+                    whole.add(key)
+        return whole
 
     def _remove(self, paths: list[str]) -> int:
         removed = 0
@@ -434,11 +418,6 @@ class FileBlobs:
     async def run(self, deed: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a deed on one of the threads."""
         return await asyncio.wrap_future(self._pool.submit(deed, *args, **kwargs))
-
-
-def _path(root: str, key: str) -> str:
-    assert KEY.fullmatch(key), "a blob's key is made here"
-    return f"{root}/{key[:2]}/{key[2:4]}/{key}"
 
 
 def _read_exactly(fd: int, wanted: int, offset: int) -> bytes:
@@ -466,16 +445,6 @@ def _read_cached(path: str, start: int, end: int) -> bytes | None:
     finally:
         os.close(fd)
     return bytes(data) if whole else None
-
-
-def _sizes(root: str, keys: list[str]) -> dict[str, int]:
-    found = {}
-    for key in keys:
-        try:
-            found[key] = os.stat(_path(root, key)).st_size
-        except FileNotFoundError:
-            continue
-    return found
 
 
 def _read_file(path: str, start: int, end: int) -> bytes:

@@ -160,7 +160,7 @@ class S3Blobs:
             retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
         )
 
-    async def put(self, chunks: AsyncIterator[bytes], most: int) -> Blob:
+    async def put(self, chunks: AsyncIterator[bytes], most: int, size: int | None = None) -> Blob:
         import obstore
 
         key = new_key(self._clock())
@@ -220,8 +220,13 @@ class S3Blobs:
                 max_concurrency=_PARTS_AT_ONCE,
             )
 
-    async def begin(self, chunks: AsyncIterator[bytes], most: int) -> _Arrived:
+    async def begin(
+        self, chunks: AsyncIterator[bytes], most: int, size: int | None = None
+    ) -> _Arrived:
         return _Arrived(self, await self.put(chunks, most))
+
+    async def prepare(self) -> None:
+        """Nothing: an object has no room before it is there."""
 
     async def put_bytes(self, data: bytes) -> Blob:
         import obstore
@@ -250,13 +255,14 @@ class S3Blobs:
             found = await obstore.get_async(self._store, key, options={"range": (start, end)})
             return _S3Reader(found.stream(min_chunk_size=CHUNK), end - start)
 
-    async def sizes(self, keys: Iterable[str]) -> dict[str, int]:
+    async def whole(self, sizes: Mapping[str, int]) -> set[str]:
         import obstore
 
-        found = {}
-        for key in keys:
+        found = set()
+        for key, size in sizes.items():
             with contextlib.suppress(Refused), _s3_errors():
-                found[key] = (await obstore.head_async(self._store, key))["size"]
+                if (await obstore.head_async(self._store, key))["size"] == size:
+                    found.add(key)
         return found
 
     async def delete(self, keys: Iterable[str]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from kerwen.media import store
 from kerwen.media.actions.clean import Clean
-from kerwen.storage.blobs_files import Disk, FileBlobs
+from kerwen.storage.blobs_disk import Disk
+from kerwen.storage.blobs_files import FileBlobs
 from tests.media.house import House
 
 UPLOAD = "/_matrix/media/v3/upload"

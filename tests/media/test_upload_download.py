@@ -11,7 +11,8 @@ import pytest
 from kerwen.base.errors import Unavailable, Unready
 from kerwen.media.actions.clean import ORPHAN_MS, Clean
 from kerwen.media.rules import MediaRules
-from kerwen.storage.blobs_files import Disk, FileBlobs
+from kerwen.storage.blobs_disk import Disk
+from kerwen.storage.blobs_files import FileBlobs
 from tests.media.house import DOMAIN, House
 from tests.media.images import picture
 

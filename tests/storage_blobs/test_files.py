@@ -16,7 +16,8 @@ import pytest
 
 from kerwen.base.errors import Unavailable, Unready
 from kerwen.storage import blobs_files
-from kerwen.storage.blobs_files import Disk, FileBlobs
+from kerwen.storage.blobs_disk import Disk
+from kerwen.storage.blobs_files import FileBlobs
 
 MOST = 100 << 20
 

@@ -53,8 +53,8 @@ class Clean:
                 marked = await store.unproved(snap, before_ms, _AT_ONCE)
             if not marked:
                 return count
-            sizes = await self._blobs.sizes(blob for _, blob, _ in marked)
-            cut = [media_id for media_id, blob, size in marked if sizes.get(blob) != size]
+            whole = await self._blobs.whole({blob: size for _, blob, size in marked})
+            cut = [media_id for media_id, blob, _ in marked if blob not in whole]
             await self._settle(cut, [media_id for media_id, _, _ in marked])
             await self._blobs.delete(blob for media_id, blob, _ in marked if media_id in set(cut))
             count += len(cut)

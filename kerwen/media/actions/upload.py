@@ -52,7 +52,7 @@ class Uploads:
         `Refused`: TOO_LARGE, OVER_QUOTA.
         """
         await self._may_upload(file)
-        arriving = await self._blobs.begin(file.chunks, self._rules.upload_bytes_max)
+        arriving = await self._blobs.begin(file.chunks, self._rules.upload_bytes_max, file.size)
         media = self._media(file, arriving.blob, secrets.token_urlsafe(16))
         proved = self._proved[:_PROVED_AT_ONCE]
 
@@ -102,7 +102,7 @@ class Uploads:
         async with self._db.read() as snap:
             self._may_fill(await store.look(snap, OURS, media_id), file.account_no)
         await self._may_upload(file)
-        blob = await self._blobs.put(file.chunks, self._rules.upload_bytes_max)
+        blob = await self._blobs.put(file.chunks, self._rules.upload_bytes_max, file.size)
         media = self._media(file, blob, media_id)
 
         async def write() -> None:
