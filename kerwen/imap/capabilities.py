@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from kerwen.base import limits
-from kerwen.imap.sasl import MECHANISMS
+from kerwen.net.sasl import MECHANISMS
 
 _ALWAYS: Final = ("IMAP4rev1", "IMAP4rev2", "LITERAL+", "ID", "SASL-IR", "ENABLE")
 _AUTH: Final = tuple(f"AUTH={name}" for name in MECHANISMS)

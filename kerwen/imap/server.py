@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ssl
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 from kerwen.base import limits
 from kerwen.imap.capabilities import capabilities
 from kerwen.imap.connection import ImapConnection
 from kerwen.imap.deeds import Deeds
 from kerwen.imap.protocol import responses
+from kerwen.net.connections import Connections, is_loopback
 
-SWEEP_S: Final = 10.0
 
-
-class ImapServer:
+class ImapServer(Connections[ImapConnection]):
     """`plain`: whether passwords are taken without TLS from this machine itself."""
 
     def __init__(
@@ -30,18 +26,14 @@ class ImapServer:
         slow_failures: bool = True,
         connections_max: int = limits.IMAP_CONNECTIONS_MAX,
     ) -> None:
+        super().__init__()
         self.deeds = deeds
         self.tls: ssl.SSLContext | None = None
         self.slow_failures = slow_failures
-        self.connections: set[ImapConnection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.now = time.monotonic()
-        self.stopping = False
         self._plain = plain
         self._most = connections_max
         self._room = limits.IMAP_IN_MEMORY_MAX
         self._wanting: deque[tuple[int, Callable[[], None]]] = deque()
-        self._sweep: asyncio.TimerHandle | None = None
         self._doubting: asyncio.Task[None] | None = None
         deeds.sign_in.doubt = self._doubt
 
@@ -63,9 +55,7 @@ class ImapServer:
         """Takes a connection in; false if there are too many."""
         if self.stopping or len(self.connections) >= self._most:
             return False
-        self.connections.add(connection)
-        if self._sweep is None:
-            self._look()
+        self.enter(connection)
         return True
 
     def dismiss(self, connection: ImapConnection) -> None:
@@ -85,12 +75,7 @@ class ImapServer:
 
     def plain_allowed(self, address: str) -> bool:
         """Whether a password may come without TLS from there."""
-        if not self._plain:
-            return False
-        try:
-            return ipaddress.ip_address(address).is_loopback
-        except ValueError:
-            return False
+        return self._plain and is_loopback(address)
 
     # --- room for messages that come
 
@@ -111,32 +96,7 @@ class ImapServer:
         while self._wanting and self._wanting[0][0] <= self._room:
             self._wanting.popleft()[1]()
 
-    # --- time
-
-    def _look(self) -> None:
-        self.now = time.monotonic()
-        for connection in tuple(self.connections):
-            connection.check_time(self.now)
-        if not self.stopping:
-            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._look)
-
     def _doubt(self) -> None:
         if self._doubting is None or self._doubting.done():
             loop = asyncio.get_running_loop()
             self._doubting = loop.create_task(self.deeds.sign_in.check_doubted())
-
-    async def stop(self, patience_s: float) -> None:
-        """Lets running commands end for `patience_s`, then cuts what is left."""
-        self.stopping = True
-        if self._sweep is not None:
-            self._sweep.cancel()
-        for connection in tuple(self.connections):
-            connection.stop()
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=patience_s)
-        for connection in tuple(self.connections):
-            connection.cut()
-        for task in tuple(self.tasks):
-            task.cancel()
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=1)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
 import ssl
-import time
 from collections import Counter
-from typing import Final
 
 from kerwen.base import limits
+from kerwen.net.connections import Connections, is_loopback
 from kerwen.smtp import replies
 from kerwen.smtp.connection import SmtpConnection
 from kerwen.smtp.deeds import Deeds
@@ -17,10 +14,8 @@ from kerwen.smtp.protocol import Offer
 from kerwen.smtp.rates import network
 from kerwen.smtp.replies import Reply
 
-SWEEP_S: Final = 10.0
 
-
-class SmtpServer:
+class SmtpServer(Connections[SmtpConnection]):
     """The doors 25 (`smtp`), 587 (`submission`) and 465 (`submissions`).
 
     `plain`: whether passwords are taken without TLS from this machine itself. `limited`: whether
@@ -37,13 +32,10 @@ class SmtpServer:
         connections_max: int = limits.SMTP_CONNECTIONS_MAX,
         memory_max: int = limits.SMTP_IN_MEMORY_MAX,
     ) -> None:
+        super().__init__()
         self.deeds = deeds
         self.tls: ssl.SSLContext | None = None
         self.slow_failures = limited
-        self.connections: set[SmtpConnection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.now = time.monotonic()
-        self.stopping = False
         self.messages = 0
         self.bytes = 0
         self.turned_away = 0
@@ -55,7 +47,6 @@ class SmtpServer:
         self._share = memory_max // 4
         self._held: Counter[str] = Counter()
         self._neighbours: Counter[str] = Counter()
-        self._sweep: asyncio.TimerHandle | None = None
         self._offers: dict[tuple[bool, bool], Offer] = {}
 
     def take_tls(self, context: ssl.SSLContext | None) -> None:
@@ -79,7 +70,7 @@ class SmtpServer:
 
     def offer(self, *, own: bool, address: str) -> Offer:
         """What a connection from there may do."""
-        trusting = own and self._plain and _is_loopback(address)
+        trusting = own and self._plain and is_loopback(address)
         found = self._offers.get((own, trusting))
         if found is None:
             found = Offer(
@@ -102,10 +93,8 @@ class SmtpServer:
         ):
             self.turned_away += 1
             return replies.TOO_BUSY
-        self.connections.add(connection)
         self._neighbours[who] += 1
-        if self._sweep is None:
-            self._look()
+        self.enter(connection)
         return None
 
     def dismiss(self, connection: SmtpConnection) -> None:
@@ -146,35 +135,3 @@ class SmtpServer:
             self._held[who] -= size
             if self._held[who] <= 0:
                 del self._held[who]
-
-    # --- time
-
-    def _look(self) -> None:
-        self.now = time.monotonic()
-        for connection in tuple(self.connections):
-            connection.check_time(self.now)
-        if not self.stopping:
-            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._look)
-
-    async def stop(self, patience_s: float) -> None:
-        """Lets running commands end for `patience_s`, then cuts what is left."""
-        self.stopping = True
-        if self._sweep is not None:
-            self._sweep.cancel()
-        for connection in tuple(self.connections):
-            connection.stop()
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=patience_s)
-        for connection in tuple(self.connections):
-            connection.cut()
-        for task in tuple(self.tasks):
-            task.cancel()
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=1)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -8,13 +8,13 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
 
 from kerwen.base.errors import Reason, Refused
-from kerwen.imap import sasl
 from kerwen.imap.commands.basic import capability_line
 from kerwen.imap.protocol import commands as c
 from kerwen.imap.protocol import responses
 from kerwen.imap.replies import Ending
-from kerwen.imap.sasl import Shown
 from kerwen.mail.actions.sign_in import SignedIn
+from kerwen.net import sasl
+from kerwen.net.sasl import Shown
 
 if TYPE_CHECKING:
     from kerwen.imap.session import Session
