@@ -3,7 +3,8 @@
 import "fake-indexeddb/auto";
 import assert from "node:assert/strict";
 import { Core } from "../../src/engine/core";
-import { open, removeCrypto } from "../../src/engine/crypto/load";
+import { open } from "../../src/engine/crypto/load";
+import { removeCrypto } from "../../src/engine/crypto/remove";
 import type { Fetch } from "../../src/engine/http";
 import type { TimelineItem, TimelineState, TimelineChange, VerificationState } from "../../src/engine/types";
 
@@ -84,7 +85,7 @@ export class Person {
     }
 
     close(): void {
-        this.core.close();
+        this.core?.close();
     }
 }
 
