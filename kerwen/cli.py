@@ -24,6 +24,7 @@ from kerwen.commands.admin import WORDS as ADMIN_WORDS
 from kerwen.commands.admin import add_parsers as add_admin_parsers
 from kerwen.commands.dns import add_flags as add_dns_flags
 from kerwen.commands.mail import add_parsers as add_mail_parsers
+from kerwen.commands.mail_import import add_parsers as add_import_parsers
 from kerwen.commands.queue import add_parsers as add_queue_parsers
 
 
@@ -96,6 +97,10 @@ def parser() -> argparse.ArgumentParser:
     add_flags(restore)
     restore.set_defaults(run=_restore)
     _add_import(commands.add_parser("import", help="take over another server's people and rooms"))
+    mail = commands.add_parser("mail", help="take mail over from elsewhere")
+    for command in add_import_parsers(mail):
+        add_flags(command)
+        command.set_defaults(run=_import_mail)
     doctor = commands.add_parser("doctor", help="look for what will hurt")
     doctor.add_argument(
         "--reach",
@@ -294,6 +299,12 @@ def _dns(options: argparse.Namespace) -> int:
     from kerwen.commands import dns
 
     return dns.run(options, config_of)
+
+
+def _import_mail(options: argparse.Namespace) -> int:
+    from kerwen.commands import mail_import
+
+    return mail_import.run(options, config_of)
 
 
 def _certificate(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
+from kerwen.accounts.address import user_id_of
 from kerwen.api import replies, routes
 from kerwen.api.account_deeds import AccountDeeds
 from kerwen.api.admin_deeds import AdminDeeds
@@ -49,10 +50,12 @@ from kerwen.storage.open_database import open_database
 from kerwen.vault.store import Vaults
 
 if TYPE_CHECKING:
+    from kerwen.mailmore import MailMore
     from kerwen.net.acme.house import AcmeHouse
 
 log = logging.getLogger("kerwen.main")
 
+MORE_PATHS: Final = (b"/_kerwen/mail/", b"/.well-known/openpgpkey/")
 STOP_PATIENCE_S: Final = 5.0  # for requests that run when we are asked to stop
 STOP_MAX_S: Final = 9.0  # after that the process ends whatever still runs
 FILES_MAX: Final = 65_536
@@ -139,13 +142,18 @@ async def build(config: Config) -> House:
         house.workers.append(acme.keeper.work)
         house.at_end.append(acme.close)
         house.deeds["certificate renew"] = acme.renew
+    quiet: dict[str, Deed] = {}
     quota = Quota(database, MediaRules())
     house.deeds.update(AccountDeeds(config.server_name, messenger.accounts, quota).deeds())
     more = AdminDeeds(config.server_name, messenger.accounts, messenger.admin, messenger.export)
     house.deeds.update(more.deeds())
     if config.has_mail:
-        later["jmap"] = _add_mail(house, blobs, messenger.accounts, limiter, messenger.outgoing)
-    house.deeds = audited(house.deeds, messenger.admin.audit)
+        later["jmap"], more_mail = _add_mail(
+            house, blobs, messenger.accounts, limiter, messenger.outgoing
+        )
+        later["more"] = more_mail.routes
+        quiet.update(more_mail.quiet_deeds)
+    house.deeds = audited(house.deeds, messenger.admin.audit) | quiet
     house.deeds["ping"] = _pong
     house.at_stop += messenger.at_stop
     house.workers += messenger.workers
@@ -156,14 +164,15 @@ async def build(config: Config) -> House:
 
 def _add_mail(
     house: House, blobs: Blobs, accounts: Accounts, limiter: TokenBuckets, outgoing: Outgoing
-) -> Callable[[], Iterable[Route]]:
-    """Builds the mail half, and opens its doors; gives what builds JMAP's. Imported here: chats
-    alone need none of it."""
+) -> tuple[Callable[[], Iterable[Route]], MailMore]:
+    """Builds the mail half, and opens its doors; gives what builds JMAP's, and what there is
+    besides. Imported here: chats alone need none of it."""
     from kerwen import maildoors
     from kerwen.api.mail_deeds import MailDeeds
     from kerwen.api.queue_deeds import QueueDeeds
     from kerwen.mail.client.rspamd import Rspamd
     from kerwen.mailhouse import build_mail
+    from kerwen.mailmore import build_more
 
     config, db, feed = house.config, house.database, house.feed
     mail = build_mail(config, db, feed, blobs, Vaults(secrets.token_bytes, now_ms))
@@ -212,13 +221,22 @@ def _add_mail(
         house.at_stop.append(door.stop)
         return door.routes()
 
-    return jmap
+    domain = config.server_name
+
+    async def number_of(name: str) -> int:
+        return (await accounts.moderate.account(user_id_of(name.lower(), domain))).account_no
+
+    more = build_more(config, db, mail, number_of)
+    house.deeds.update(more.deeds)
+    house.at_end.insert(0, more.close)
+    return jmap, more
 
 
 def _jmap_later(config: Config, built: dict[str, Callable[[], Iterable[Route]]]) -> Iterable[Later]:
-    """The routes of JMAP, which are built with the mail half."""
+    """The routes of JMAP, and of what mail has besides, which are built with the mail half."""
     if config.has_mail:
         yield Later((b"/jmap/", b"/.well-known/jmap"), lambda: built["jmap"]())
+        yield Later(MORE_PATHS, lambda: built["more"]())
 
 
 def open_blobs(config: Config) -> Blobs:

@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 MAIL_PROGRAMS = {
     "mbsync": "isync",
+    "dovecot": "dovecot-imapd",
     "mutt": "mutt",
     "curl": "curl",
     "script": "bsdutils",

@@ -7,7 +7,7 @@ Many at once (MULTIAPPEND, an import) become pages at once: one blob, and no row
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -87,10 +87,11 @@ class Append:
         items: Sequence[Item],
         *,
         instead: tuple[int, int] | None = None,
+        also: Callable[[Tx], Awaitable[None]] | None = None,
     ) -> Appended:
         """Appends in order. `instead`: (mailbox, UID) of a message that goes for them in the same
-        transaction. `Refused`: UNKNOWN_MAILBOX, OVER_QUOTA, BAD_FLAG, VAULT_CLOSED, TOO_LARGE (too
-        many at once), MESSAGE_GONE."""
+        transaction; `also` writes what must stand or fall with them. `Refused`: UNKNOWN_MAILBOX,
+        OVER_QUOTA, BAD_FLAG, VAULT_CLOSED, TOO_LARGE (too many at once), MESSAGE_GONE."""
         name = name_of(mailbox)
         if not 0 < len(items) <= limits.APPENDS_AT_ONCE:
             raise Refused(Reason.TOO_LARGE, f"At most {limits.APPENDS_AT_ONCE} messages at once")
@@ -101,7 +102,7 @@ class Append:
         work = _Sealed(account_no, first_no, items)
         try:
             await self._seal(work)
-            done, blobs = await retrying(lambda: self._write(name, work, instead))
+            done, blobs = await retrying(lambda: self._write(name, work, instead, also))
         except BaseException:
             await self._blobs.delete(work.blobs())
             raise
@@ -149,7 +150,11 @@ class Append:
                 work.pages.append(await self._pages.make(own, page_no, entries))
 
     async def _write(
-        self, name: str, work: _Sealed, instead: tuple[int, int] | None
+        self,
+        name: str,
+        work: _Sealed,
+        instead: tuple[int, int] | None,
+        also: Callable[[Tx], Awaitable[None]] | None,
     ) -> tuple[Appended, list[str]]:
         account_no, now_s = work.account_no, self._clock() // 1000
         async with self._db.write() as tx:
@@ -176,6 +181,8 @@ class Append:
             account.loose += len(work.rows)
             await boxes.save_mailboxes(tx, changed)
             await boxes.save(tx, account)
+            if also is not None:
+                await also(tx)
             tx.change(Kind.MAIL, account_no, modseq)
             uids = list(range(first_uid, mailbox.uidnext))
             nos = list(added.nos)

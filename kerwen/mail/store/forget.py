@@ -21,6 +21,8 @@ _TABLES = tuple(
         "mail_blobs",
         "mail_tags",
         "mail_delivered",
+        "mail_imported",
+        "mail_import_places",
         "mail_metadata",
         "mail_tastes",
         "mail_subscriptions",
