@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from kerwen.api.admin_socket import Deed
 from kerwen.api.http import Route
 from kerwen.base.config import Config
+from kerwen.export.actions.mail import MailExport
+from kerwen.mail.actions.usage import Usage
 from kerwen.mailhouse import MailHouse
 from kerwen.storage.database import Database
 
@@ -29,6 +31,7 @@ class MailMore:
 
     deeds: dict[str, Deed]
     quiet_deeds: dict[str, Deed]
+    export: MailExport
     routes: Callable[[], Iterable[Route]]
     close: Callable[[], Awaitable[None]]
 
@@ -75,4 +78,5 @@ def build_more(
             await jobs().close()
 
     deeds = {words: of_imports(words) for words in _IMPORTS}
-    return MailMore(deeds, {_STEP: of_imports(_STEP)}, routes, close)
+    export = MailExport(mail.vaults, mail.mailboxes, mail.views, mail.records, Usage(db))
+    return MailMore(deeds, {_STEP: of_imports(_STEP)}, export, routes, close)

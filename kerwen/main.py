@@ -151,6 +151,7 @@ async def build(config: Config) -> House:
         later["jmap"], more_mail = _add_mail(
             house, blobs, messenger.accounts, limiter, messenger.outgoing
         )
+        messenger.export.mail = more_mail.export
         later["more"] = more_mail.routes
         quiet.update(more_mail.quiet_deeds)
     house.deeds = audited(house.deeds, messenger.admin.audit) | quiet

@@ -139,13 +139,13 @@ class AdminDeeds:
     async def export(self, name: str, file: str, password: str) -> str:
         """`kerwen account export NAME FILE`: with the account's own password only. A file that
         is there already is a part of it, and is gone on with."""
-        account, _ = await self._accounts.prove.password(name.lower(), password)
+        account, keys = await self._accounts.prove.password(name.lower(), password)
         owner = await self._export.owner(account.account_no)
         with await asyncio.to_thread(_open, Path(file)) as out:
             after, at = await asyncio.to_thread(last_whole, out)
             out.seek(at)
             out.truncate()
-            made = await self._export.begin(owner, after)
+            made = await self._export.begin(owner, after, keys.slot)
             try:
                 async for chunk in made:
                     await asyncio.to_thread(out.write, chunk)

@@ -13,12 +13,14 @@ BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)
 
 
-def header(name: str, size: int, at_ms: int) -> bytes:
-    """What stands before a member's bytes."""
+def header(name: str, size: int, at_ms: int, more: dict[str, str] | None = None) -> bytes:
+    """What stands before a member's bytes; `more` is told beside it (pax headers)."""
     import tarfile  # only exports need it
 
     info = tarfile.TarInfo(name)
     info.size, info.mtime, info.mode = size, at_ms // 1000, 0o600
+    if more:
+        info.pax_headers = dict(more)
     return info.tobuf(tarfile.PAX_FORMAT)
 
 

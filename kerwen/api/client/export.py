@@ -39,7 +39,9 @@ class ExportApi:
         if isinstance(proof, Challenge):
             return challenge_reply(proof)
         owner = await self._export.owner(account_no)
-        made = await self._export.begin(owner, body.after)
+        made = await self._export.begin(
+            owner, body.after, proof.keys.slot if proof.keys is not None else None
+        )
         self._prove.done(proof)
         headers = [
             *CORS_HEADERS,

@@ -7,7 +7,7 @@ page. What is end-to-end encrypted stays so: the server has no key to it.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import orjson
@@ -27,6 +27,10 @@ from kerwen.rooms.store.users import room_ids, user_ids
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database, Snap
 
+if TYPE_CHECKING:
+    from kerwen.export.actions.mail import MailExport
+    from kerwen.mail.actions.unlock import Lease
+
 AT_ONCE: Final = 2  # archives that are made at the same time
 _EVENTS: Final = 200
 _KEYS: Final = 500
@@ -41,10 +45,12 @@ key-backup/         the sealed backup of your message keys; your recovery key op
 rooms/              each room you are or were in: what it is, and what you may read of it
 files/              what you uploaded, with what is known of each
 reports.json        what you reported
+mail/               your mail: a folder for each mailbox, about.json names it, each message is a
+                    file; the letters of its name: A answered, D draft, F flagged, S seen, T deleted
 
 Messages of encrypted rooms are as the server has them: encrypted. A program that has your keys, or
-your recovery key and the key backup, reads them. Mail is not in here: it is sealed with your key,
-and any mail program fetches it whole by IMAP.
+your recovery key and the key backup, reads them. Your mail is open in here, as your password opened
+it: keep this file as you keep your mail. `kerwen mail import archive` takes it in again.
 """
 
 
@@ -63,6 +69,8 @@ class Export:
         self._blobs = blobs
         self._clock = clock
         self._running: set[int] = set()
+        self.mail: MailExport | None = None
+        """Who reads mail; none where the house has no mail."""
 
     async def owner(self, account_no: int) -> Owner:
         """The owner of an account, by number."""
@@ -73,8 +81,11 @@ class Export:
             raise Refused(Reason.NOT_FOUND, "There is no such account")
         return Owner(account_no, ids[account_no])
 
-    async def begin(self, owner: Owner, after: str = "") -> AsyncGenerator[bytes]:
-        """The archive's bytes, or those behind the member `after`.
+    async def begin(
+        self, owner: Owner, after: str = "", slot: bytes | None = None
+    ) -> AsyncGenerator[bytes]:
+        """The archive's bytes, or those behind the member `after`. `slot` opens the owner's vault
+        for its mail: what its password was stretched to.
 
         `Unavailable(BUSY)` while one is made for the account, or too many are. Whoever takes
         the bytes must end the iterator (`aclose`).
@@ -83,12 +94,19 @@ class Export:
             raise Refused(Reason.INVALID_PARAM, "There is no such member")
         if owner.account_no in self._running or len(self._running) >= AT_ONCE:
             raise Unavailable(Unready.BUSY, 60_000)
+        lease = None
+        if self.mail is not None and slot is not None:
+            lease = await self.mail.open(owner.account_no, slot)
+        if owner.account_no in self._running:
+            if lease is not None:
+                lease.close()
+            raise Unavailable(Unready.BUSY, 60_000)
         self._running.add(owner.account_no)
-        made = self._bytes(owner, after)
+        made = self._bytes(owner, after, lease)
         await anext(made)
         return made
 
-    async def _bytes(self, owner: Owner, after: str) -> AsyncGenerator[bytes]:
+    async def _bytes(self, owner: Owner, after: str, lease: Lease | None) -> AsyncGenerator[bytes]:
         try:
             yield b""  # begun: from here on `aclose` reaches what follows
             sections = (
@@ -103,8 +121,13 @@ class Export:
                 if prefix >= after[: len(prefix)]:
                     async for chunk in section(owner, after):
                         yield chunk
+            if self.mail is not None and lease is not None:
+                async for chunk in self.mail.members(lease, after, self._clock()):
+                    yield chunk
             yield END
         finally:
+            if lease is not None:
+                lease.close()
             self._running.discard(owner.account_no)
 
     def _member(self, name: str, data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from kerwen.mail.mbox import Found, MboxSplitter, NotMbox
 
 _PIECE: Final = 1 << 20
 _MEMBERS_MAX: Final = 5_000_000
-_OURS: Final = re.compile(r"8-mail/(\d{8})/(about\.json|(\d{10})-([A-Z]*)\.eml)")
+_OURS: Final = re.compile(r"8-mail/(\d{8})/(0-about\.json|(\d{10})-([A-Z]*)\.eml)")
 _LETTERS: Final = {
     "S": System.SEEN, "A": System.ANSWERED, "F": System.FLAGGED, "T": System.DELETED,
     "D": System.DRAFT,
@@ -97,7 +97,7 @@ def _tar(path: Path, folder: str, counts: Counts) -> Iterator[Found]:
             ours = _OURS.fullmatch(info.name)
             if ours is None:
                 yield from _member(info.name, file, folder, counts, int(info.mtime))
-            elif ours[2] == "about.json":
+            elif ours[2] == "0-about.json":
                 names[ours[1]] = _own_folder(file.read(_PIECE))
             else:
                 yield from _own(file, names.get(ours[1], folder), ours[4], info, counts)
@@ -123,7 +123,8 @@ def _own(
         counts.too_long += 1
         return
     flags = sum(flag for letter, flag in _LETTERS.items() if letter in letters)
-    yield Found(folder, raw, flags, (), int(info.mtime))
+    named = tuple(info.pax_headers.get("KERWEN.keywords", "").split())
+    yield Found(folder, raw, flags, named, int(info.mtime))
 
 
 def _member(
