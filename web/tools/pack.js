@@ -58,7 +58,7 @@ const version = tag(Buffer.from(paths.map((p) => tag(readFileSync(join(out, p)))
 const shell = ["/", "/manifest.webmanifest", ...assets.map((p) => `/${p}`)];
 writeFileSync(
   worker,
-  readFileSync(worker, "utf8").replace(/["'`]__SHELL__["'`]/, JSON.stringify(shell)).replace("__VERSION__", version),
+  readFileSync(worker, "utf8").replace('JSON.parse(`__SHELL__`)', JSON.stringify(shell)).replace('JSON.parse("__SHELL__")', JSON.stringify(shell)).replace("__VERSION__", version),
 );
 
 const files = {};

@@ -1,68 +1,66 @@
-// Files as object URLs for views: fetched once, let go when nobody shows them.
+// Pictures and files as addresses for the page. At most so many are held; the oldest are let go.
+import { SvelteMap } from "svelte/reactivity";
+import type { MediaRef, Mxc, TransferState } from "../engine/types.ts";
+import { engine } from "./session.svelte.ts";
 
-import { faultOf } from "../engine/faults";
-import type { EngineFault, MediaRef, Mxc } from "../engine/types";
-import { use } from "./engine";
+const HELD = 300;
+const urls = new SvelteMap<string, string>();
+const asked = new Map<string, Promise<string>>();
+export const transfers = new SvelteMap<string, TransferState>();
 
-const KEPT = 150;
-
-interface Held {
-    url?: string;
-    fault?: EngineFault;
-    users: number;
+function hold(key: string, blob: Blob): string {
+  const url = URL.createObjectURL(blob);
+  urls.set(key, url);
+  if (urls.size > HELD) {
+    const [oldest, gone] = urls.entries().next().value!;
+    urls.delete(oldest);
+    asked.delete(oldest);
+    setTimeout(() => URL.revokeObjectURL(gone), 10_000);
+  }
+  return url;
 }
 
-const held = new Map<string, Held>();
-
-/** Old ones that nobody shows are let go. */
-function tidy(): void {
-    for (const [key, one] of held) {
-        if (held.size <= KEPT) return;
-        if (one.users > 0) continue;
-        if (one.url) URL.revokeObjectURL(one.url);
-        held.delete(key);
-    }
+function fetched(key: string, get: () => Promise<Blob>): Promise<string> {
+  let waiting = asked.get(key);
+  if (!waiting) {
+    waiting = get().then((blob) => hold(key, blob));
+    waiting.catch(() => setTimeout(() => asked.delete(key), 5000));
+    asked.set(key, waiting);
+  }
+  return waiting;
 }
 
-export class MediaModel {
-    url = $state<string | undefined>(undefined);
-    failed = $state.raw<EngineFault | undefined>(undefined);
-    readonly #key: string;
-
-    constructor(key: string, fetch: () => Promise<Blob>) {
-        this.#key = key;
-        const known = held.get(key) ?? { users: 0 };
-        known.users++;
-        held.delete(key); // the newest stand last
-        held.set(key, known);
-        if (known.url) this.url = known.url;
-        else void this.#load(known, fetch);
-        tidy();
-    }
-
-    async #load(known: Held, fetch: () => Promise<Blob>): Promise<void> {
-        try {
-            const blob = await fetch();
-            known.url ??= URL.createObjectURL(blob);
-            this.url = known.url;
-        } catch (error) {
-            this.failed = faultOf(error);
-        }
-    }
-
-    close(): void {
-        const known = held.get(this.#key);
-        if (known) known.users--;
-    }
+/** The address of a small picture, once it is there. */
+export function thumbUrl(mxc: Mxc, size: number): string | undefined {
+  const wanted = size <= 48 ? 96 : size <= 96 ? 192 : 320;
+  const key = `${mxc} ${wanted}`;
+  queueMicrotask(() => void fetched(key, () => engine.media.thumb(mxc, wanted, wanted, true)).catch(() => {}));
+  return urls.get(key);
 }
 
-/** A file of a message. */
-export function file(ref: MediaRef): MediaModel {
-    return new MediaModel(ref.local ?? ref.file?.url ?? ref.mxc ?? "", () => use().media.get(ref));
+export function mediaKey(ref: MediaRef): string {
+  return ref.file?.url ?? ref.mxc ?? `local:${ref.local}`;
 }
 
-/** An avatar or another small clear picture, `size` in CSS pixels. */
-export function thumb(mxc: Mxc, size: number): MediaModel {
-    const pixels = size <= 48 ? 96 : 320;
-    return new MediaModel(`${mxc} ${pixels}`, () => use().media.thumb(mxc, pixels, pixels, true));
+/** The address of a file, decrypted. */
+export function mediaUrl(ref: MediaRef): Promise<string> {
+  return fetched(mediaKey(ref), () => engine.media.get(ref));
+}
+
+/** The address if it is there already. */
+export function mediaHere(ref: MediaRef): string | undefined {
+  return urls.get(mediaKey(ref));
+}
+
+/** Saves a file to the person's disk. */
+export async function save(ref: MediaRef): Promise<void> {
+  const url = await mediaUrl(ref);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = ref.name;
+  link.click();
+}
+
+export function bindMedia(): void {
+  engine.on("transfer", (state) => transfers.set(state.id, state));
 }

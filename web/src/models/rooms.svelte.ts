@@ -1,50 +1,53 @@
-// The list of rooms: kept up to date, ordered and filtered here.
+// The rooms of the list, kept in order.
+import { SvelteMap } from "svelte/reactivity";
+import type { RoomId, RoomSummary } from "../engine/types.ts";
+import { engine } from "./session.svelte.ts";
 
-import { choose, isUnread, type RoomFilter } from "../engine/rooms_order";
-import type { RoomId, RoomSummary } from "../engine/types";
-import { listen, use } from "./engine";
+const all = new SvelteMap<RoomId, RoomSummary>();
+export const rooms = $state({ loaded: false });
 
-class RoomsModel {
-    #rooms = $state.raw<Map<RoomId, RoomSummary>>(new Map());
-    loaded = $state(false);
-    filter = $state<RoomFilter>("all");
-    space = $state<RoomId | undefined>(undefined);
-    words = $state("");
+const ordered = $derived(
+  [...all.values()].sort((a, b) => Number(b.favourite) - Number(a.favourite) || b.ts - a.ts || (a.id < b.id ? -1 : 1)),
+);
+const chats = $derived(ordered.filter((room) => room.membership === "join" && room.kind !== "space" && !room.replacedBy));
+const requests = $derived(ordered.filter((room) => room.membership === "invite" && room.kind !== "space"));
+const spaces = $derived(ordered.filter((room) => room.membership === "join" && room.kind === "space"));
+const unread = $derived(
+  chats.reduce((sum, room) => sum + (room.notify === "none" ? 0 : room.unread), 0) + requests.length,
+);
 
-    constructor() {
-        listen("rooms", ({ changed, gone }) => {
-            const next = new Map(this.#rooms);
-            for (const room of changed) next.set(room.id, room);
-            for (const id of gone) next.delete(id);
-            this.#rooms = next;
-        });
-        listen("session", (state) => {
-            if (state.kind === "in") void this.load();
-            if (state.kind === "out") [this.#rooms, this.loaded] = [new Map(), false];
-        });
-        listen("restarted", () => void this.load());
-    }
+/** Joined chats, favourites first, then the newest. */
+export const joined = (): RoomSummary[] => chats;
+/** Invites that wait for an answer. */
+export const invites = (): RoomSummary[] => requests;
+export const folders = (): RoomSummary[] => spaces;
+export const unreadTotal = (): number => unread;
+export const room = (id: RoomId): RoomSummary | undefined => all.get(id);
 
-    async load(): Promise<void> {
-        const rooms = await use().rooms.list().catch(() => undefined);
-        if (!rooms) return;
-        this.#rooms = new Map(rooms.map((room) => [room.id, room]));
-        this.loaded = true;
-    }
+let bound = false;
 
-    readonly shown = $derived(choose(this.#rooms.values(), this.filter, this.space, this.words));
-    readonly spaces = $derived(choose(this.#rooms.values(), "spaces"));
-    readonly requests = $derived(choose(this.#rooms.values(), "requests"));
-    /** How many chats are unread, for the mark on the rail and the title. */
-    readonly unread = $derived([...this.#rooms.values()].filter((room) => room.kind !== "space" && !room.stranger && isUnread(room)).length);
-
-    get(id: RoomId): RoomSummary | undefined {
-        return this.#rooms.get(id);
-    }
-
-    all(): RoomSummary[] {
-        return [...this.#rooms.values()];
-    }
+export async function loadRooms(): Promise<void> {
+  if (!bound) {
+    bound = true;
+    engine.on("rooms", ({ changed, gone }) => {
+      for (const one of changed) all.set(one.id, one);
+      for (const id of gone) all.delete(id);
+    });
+    engine.on("restarted", () => void take());
+    engine.on("session", (state) => {
+      if (state.kind === "out") {
+        all.clear();
+        rooms.loaded = false;
+      }
+    });
+  }
+  await take();
 }
 
-export const rooms = new RoomsModel();
+async function take(): Promise<void> {
+  const found = await engine.rooms.list();
+  const ids = new Set(found.map((one) => one.id));
+  for (const id of all.keys()) if (!ids.has(id)) all.delete(id);
+  for (const one of found) all.set(one.id, one);
+  rooms.loaded = true;
+}

@@ -1,71 +1,66 @@
-// Who is signed in, how the line is, and where the part that encrypts stands.
+// The engine, and how things stand: who is signed in, the line, the keys.
+import type {
+  Connection, CryptoLoad, Engine, EngineFault, KeyState, OutboxEntry, Profile, SessionState,
+} from "../engine/types.ts";
 
-import type { Connection, CryptoLoad, Profile, ServerOffer, SessionState } from "../engine/types";
-import { begin, listen, use } from "./engine";
+export let engine: Engine;
 
-class SessionModel {
-    state = $state.raw<SessionState>({ kind: "starting" });
-    connection = $state.raw<Connection>({ kind: "connecting", catchingUp: true });
-    crypto = $state.raw<CryptoLoad>({ kind: "idle", loaded: 0, total: 0 });
-    offer = $state.raw<ServerOffer | undefined>(undefined);
-    profile = $state.raw<Profile | undefined>(undefined);
+export const session = $state<{
+  state: SessionState;
+  connection: Connection;
+  crypto: CryptoLoad;
+  keys: KeyState;
+  me: Profile;
+  outbox: OutboxEntry[];
+}>({
+  state: { kind: "starting" },
+  connection: { kind: "connecting", catchingUp: true },
+  crypto: { kind: "idle", loaded: 0, total: 0 },
+  keys: { recovery: "unknown", verified: false, backup: { on: false, pending: 0 } },
+  me: { userId: "" },
+  outbox: [],
+});
 
-    constructor() {
-        listen("session", (state) => this.#set(state));
-        listen("connection", (connection) => (this.connection = connection));
-        listen("crypto", (crypto) => (this.crypto = crypto));
-        listen("profile", (profile) => {
-            if (profile.userId === this.userId) this.profile = profile;
-        });
-        listen("restarted", () => void this.start());
-    }
-
-    get userId(): string | undefined {
-        return "userId" in this.state ? this.state.userId : undefined;
-    }
-
-    get signedIn(): boolean {
-        return this.state.kind === "in";
-    }
-
-    #set(state: SessionState): void {
-        const entered = state.kind === "in" && this.state.kind !== "in";
-        this.state = state;
-        if (entered) void this.#profile();
-        if (state.kind === "out") this.profile = undefined;
-    }
-
-    async #profile(): Promise<void> {
-        this.profile = await use().account.profile().catch(() => this.profile);
-    }
-
-    /** Connects to the engine and reads how things are. */
-    async start(): Promise<void> {
-        const engine = await begin();
-        this.#set(await engine.session.state());
-        [this.connection, this.crypto] = await Promise.all([engine.session.connection(), engine.session.crypto()]);
-    }
-
-    async askOffer(): Promise<ServerOffer> {
-        this.offer = await use().session.offer();
-        return this.offer;
-    }
-
-    register(want: { name: string; password: string; invite?: string; deviceName: string }): Promise<void> {
-        return use().session.register(want);
-    }
-
-    login(want: { name: string; password: string; code?: string; deviceName: string }): Promise<void> {
-        return use().session.login(want);
-    }
-
-    relogin(password: string, code?: string): Promise<void> {
-        return use().session.relogin(password, code);
-    }
-
-    logout(): Promise<void> {
-        return use().session.logout();
-    }
+/** Binds the app to an engine; called once. */
+export async function begin(found: Engine): Promise<void> {
+  engine = found;
+  engine.on("session", (state) => {
+    session.state = state;
+    if (state.kind === "in") void refresh();
+  });
+  engine.on("connection", (line) => (session.connection = line));
+  engine.on("crypto", (load) => (session.crypto = load));
+  engine.on("keys", (keys) => (session.keys = keys));
+  engine.on("outbox", (entries) => (session.outbox = entries));
+  engine.on("profile", (profile) => {
+    if (profile.userId === session.me.userId) session.me = profile;
+  });
+  engine.on("restarted", () => void refresh());
+  session.state = await engine.session.state();
+  if (session.state.kind === "in") await refresh();
 }
 
-export const session = new SessionModel();
+async function refresh(): Promise<void> {
+  session.state = await engine.session.state();
+  if (session.state.kind !== "in") return;
+  session.me = { userId: session.state.userId };
+  session.connection = await engine.session.connection();
+  session.crypto = await engine.session.crypto();
+  const [keys, outbox, me] = await Promise.allSettled([
+    engine.account.keys(), engine.outbox.list(), engine.account.profile(),
+  ]);
+  if (keys.status === "fulfilled") session.keys = keys.value;
+  if (outbox.status === "fulfilled") session.outbox = outbox.value;
+  if (me.status === "fulfilled") session.me = me.value;
+}
+
+/** The fault of a rejected call. */
+export function faultOf(error: unknown): EngineFault {
+  if (typeof error === "object" && error && "code" in error) return error as EngineFault;
+  return { code: "bug", text: String(error) };
+}
+
+/** `name` of `@name:domain`. */
+export function localpart(userId: string): string {
+  return userId.replace(/^@/, "").replace(/:.*$/, "");
+}

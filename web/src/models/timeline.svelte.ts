@@ -1,109 +1,78 @@
-// One window on a room's timeline, as a list that views draw.
+// One open window on a room: its messages as they come and change.
+import type { EventId, RoomId, TimelineItem } from "../engine/types.ts";
+import { engine } from "./session.svelte.ts";
 
-import type { EventId, RoomId, TimelineChange, TimelineItem, TimelineState } from "../engine/types";
-import { listen, use } from "./engine";
+export class Timeline {
+  items = $state.raw<TimelineItem[]>([]);
+  before = $state(false);
+  after = $state(false);
+  ready = $state(false);
+  failed = $state(false);
+  unreadKey = $state<string>();
+  focusKey = $state<string>();
+  readonly roomId: RoomId;
+  readonly thread: EventId | undefined;
+  #view: string | undefined;
+  #early: Parameters<Timeline["take"]>[0][] = [];
+  #stops: (() => void)[] = [];
+  #closed = false;
+  #busy = false;
 
-const open = new Map<string, TimelineModel>();
-/** Changes that came before their window was known by name. */
-let early: TimelineChange[] = [];
-let opening = 0;
+  constructor(roomId: RoomId, thread?: EventId, at?: EventId) {
+    this.roomId = roomId;
+    this.thread = thread;
+    this.#stops.push(
+      engine.on("timeline", (change) => {
+        if (this.#view === undefined) this.#early.push(change);
+        else if (change.view === this.#view) this.take(change);
+      }),
+      engine.on("restarted", () => void this.#open(at)),
+    );
+    void this.#open(at);
+  }
 
-listen("timeline", (change) => {
-    const model = open.get(change.view);
-    if (model) model.apply(change);
-    else if (opening > 0) early.push(change);
-});
-listen("restarted", () => {
-    const models = [...open.values()];
-    open.clear();
-    for (const model of models) void model.reopen();
-});
-
-export class TimelineModel {
-    items = $state.raw<TimelineItem[]>([]);
-    before = $state(true);
-    after = $state(false);
-    loading = $state(true);
-    unreadKey = $state<string | undefined>(undefined);
-    focusKey = $state<string | undefined>(undefined);
-    failed = $state.raw<unknown>(undefined);
-    #view: string | undefined;
-    #closed = false;
-
-    constructor(
-        readonly roomId: RoomId,
-        readonly thread?: EventId,
-        readonly at?: EventId,
-    ) {}
-
-    /** Opens a window; `close` it when it leaves the screen. */
-    static open(roomId: RoomId, more: { thread?: EventId; at?: EventId } = {}): TimelineModel {
-        const model = new TimelineModel(roomId, more.thread, more.at);
-        void model.reopen();
-        return model;
+  async #open(at?: EventId): Promise<void> {
+    try {
+      const state = await engine.timeline.open({ roomId: this.roomId, thread: this.thread, at });
+      if (this.#closed) return void engine.timeline.close(state.view);
+      this.#view = state.view;
+      this.items = state.items;
+      this.before = state.before;
+      this.after = state.after;
+      this.unreadKey = state.unreadKey;
+      this.focusKey = state.focusKey;
+      for (const change of this.#early) if (change.view === state.view) this.take(change);
+      this.#early = [];
+      this.ready = true;
+    } catch {
+      this.failed = true;
     }
+  }
 
-    async reopen(): Promise<void> {
-        opening++;
-        try {
-            const want = { roomId: this.roomId, ...(this.thread ? { thread: this.thread } : {}), ...(this.at ? { at: this.at } : {}) };
-            const state = await use().timeline.open(want);
-            this.#take(state);
-        } catch (error) {
-            this.failed = error;
-            this.loading = false;
-        } finally {
-            if (--opening === 0) early = [];
-        }
-    }
+  take(change: { view: string; splices: { at: number; remove: number; insert: TimelineItem[] }[]; before: boolean; after: boolean }): void {
+    const next = this.items.slice();
+    for (const { at, remove, insert } of change.splices) next.splice(at, remove, ...insert);
+    this.items = next;
+    this.before = change.before;
+    this.after = change.after;
+  }
 
-    #take(state: TimelineState): void {
-        if (this.#closed) return void use().timeline.close(state.view);
-        this.#view = state.view;
-        open.set(state.view, this);
-        this.items = state.items;
-        this.failed = undefined;
-        [this.before, this.after, this.loading] = [state.before, state.after, state.loading];
-        [this.unreadKey, this.focusKey] = [state.unreadKey, state.focusKey];
-        for (const change of early) if (change.view === state.view) this.apply(change);
-        early = early.filter((change) => change.view !== state.view);
+  /** More above or below; one at a time. */
+  async more(where: "before" | "after"): Promise<void> {
+    if (!this.#view || this.#busy || !this[where]) return;
+    this.#busy = true;
+    try {
+      await (where === "before" ? engine.timeline.loadBefore(this.#view, 40) : engine.timeline.loadAfter(this.#view, 40));
+    } catch {
+      // no line: what is there stays, and scrolling asks again
+    } finally {
+      this.#busy = false;
     }
+  }
 
-    apply(change: TimelineChange): void {
-        if (change.splices.length > 0) {
-            const items = [...this.items];
-            for (const { at, remove, insert } of change.splices) items.splice(at, remove, ...insert);
-            this.items = items;
-        }
-        [this.before, this.after, this.loading] = [change.before, change.after, change.loading];
-    }
-
-    async loadBefore(count?: number): Promise<void> {
-        if (this.#view && this.before && !this.loading) await this.#quietly(use().timeline.loadBefore(this.#view, count));
-    }
-
-    async loadAfter(count?: number): Promise<void> {
-        if (this.#view && this.after) await this.#quietly(use().timeline.loadAfter(this.#view, count));
-    }
-
-    async #quietly(work: Promise<unknown>): Promise<void> {
-        try {
-            await work;
-            this.failed = undefined;
-        } catch (error) {
-            this.failed = error; // off line: what is stored stays shown
-        }
-    }
-
-    /** The newest message of others that stands here, for receipts. */
-    get newest(): EventId | undefined {
-        return this.items.findLast((item) => item.eventId !== undefined)?.eventId;
-    }
-
-    close(): void {
-        this.#closed = true;
-        if (!this.#view) return;
-        open.delete(this.#view);
-        void use().timeline.close(this.#view).catch(() => undefined);
-    }
+  close(): void {
+    this.#closed = true;
+    for (const stop of this.#stops) stop();
+    if (this.#view) void engine.timeline.close(this.#view);
+  }
 }
