@@ -81,6 +81,12 @@ class MediaServers:
         process.kill()
         process.wait()
 
+    def revive(self) -> None:
+        """Starts again what has ended by itself."""
+        for name, start in (("janus", self.start_janus), ("turnserver", self.start_turn)):
+            if name in self._running and self._running[name].poll() is not None:
+                start()
+
     def stop(self) -> None:
         """Ends both."""
         for process in self._running.values():

@@ -23,10 +23,19 @@ MAIL_PROGRAMS = {
 }
 """Each with the package of Debian that has it; tests/programs runs them."""
 
+CALL_PROGRAMS = {
+    "janus": "janus",
+    "turnserver": "coturn",
+    "ip": "iproute2",
+    "certutil": "libnss3-tools",
+}
+"""The same for tests/calls."""
+
 
 def main() -> None:
     prepare_postgres()
-    prepare_mail_programs()
+    prepare_packages(MAIL_PROGRAMS, "mail")
+    prepare_packages(CALL_PROGRAMS, "calls")
     for folder in (ROOT / "tests" / "clients" / "js", ROOT / "web"):
         if (folder / "package-lock.json").exists():
             prepare_node(folder)
@@ -39,15 +48,17 @@ def prepare_postgres() -> None:
     postgres.binaries()
 
 
-def prepare_mail_programs() -> None:
-    """Looks for other people's mail programs, and as root takes them from apt."""
-    missing = [package for program, package in MAIL_PROGRAMS.items() if not shutil.which(program)]
+def prepare_packages(programs: dict[str, str], subject: str) -> None:
+    """Looks for other people's programs, and as root takes them from apt."""
+    missing = [package for program, package in programs.items() if not shutil.which(program)]
     if "swaks" in missing:
         missing.append("libnet-ssleay-perl")  # it speaks TLS by that, and only suggests it
     if not missing:
         return
     if os.getuid() != 0 or shutil.which("apt-get") is None:
-        print(f"tests: without {', '.join(missing)} tests of mail are skipped", file=sys.stderr)
+        print(
+            f"tests: without {', '.join(missing)} tests of {subject} are skipped", file=sys.stderr
+        )
         return
     print(f"tests: installing {', '.join(missing)} with apt-get", file=sys.stderr, flush=True)
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -34,8 +34,11 @@ AUTHENTICATOR = {
 class Chromium:
     """The browser's end of the debugging protocol."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse, process: asyncio.subprocess.Process
+    ) -> None:
         self._socket = socket
+        self._process = process
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.events: list[dict[str, Any]] = []
@@ -84,6 +87,10 @@ class Chromium:
         """What the browser refused, a policy's violations among them."""
         entries = [e["params"]["entry"] for e in self.events if e["method"] == "Log.entryAdded"]
         return [entry["text"] for entry in entries if entry["source"] == "security"]
+
+    def kill(self) -> None:
+        """Ends the browser, as if the machine had lost its power."""
+        self._process.kill()
 
     async def close(self) -> None:
         """Ends the connection."""
@@ -155,13 +162,13 @@ class Tab:
 
 
 @contextlib.asynccontextmanager
-async def chromium(home: Path) -> AsyncIterator[Chromium]:
-    """A running browser with an empty profile; skips where there is none."""
+async def chromium(home: Path, *more: str) -> AsyncIterator[Chromium]:
+    """A running browser with an empty profile and `more` flags; skips where there is none."""
     if PROGRAM is None:
         pytest.skip("no Chromium")
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     flags += ["--remote-debugging-port=0", f"--user-data-dir={home}", "--no-first-run"]
-    flags += ["--disable-background-networking", "--disable-component-update"]
+    flags += ["--disable-background-networking", "--disable-component-update", *more]
     nowhere = asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         PROGRAM, *flags, "about:blank", stdin=nowhere, stdout=nowhere, stderr=nowhere
@@ -170,7 +177,7 @@ async def chromium(home: Path) -> AsyncIterator[Chromium]:
         url = await _address(home / "DevToolsActivePort", process)
         async with aiohttp.ClientSession(trust_env=False) as http:
             socket = await http.ws_connect(url, max_msg_size=0)
-            browser = Chromium(socket)
+            browser = Chromium(socket, process)
             try:
                 yield browser
             finally:

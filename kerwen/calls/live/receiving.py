@@ -67,13 +67,20 @@ class Receiving:
         self._restart = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()  # the connection stands
         self.line = Line()
-        self.up = False
         self.chosen: dict[str, Chosen] = {}  # what is wanted of what is subscribed to
 
     async def begin(self, place: Place, dummy: str) -> None:
         """Comes in as a receiver. Raises what Janus raises."""
-        self._streams, self._first = await place.watch(self.handle, dummy)
+        wanted = self._wanted()
+        pairs = [(one.feed, one.feed_mid) for one in wanted.values()]
+        self._streams, self._first = await place.watch(self.handle, dummy, pairs)
+        self._name(wanted)
+
+    def _wanted(self) -> dict[str, Source]:
+        sources = self._sources()
+        return {s: one for s, one in sources.items() if self._wishes.get(s, self._automatic)}
 
     def run(self) -> None:
         """Starts its task."""
@@ -132,6 +139,8 @@ class Receiving:
         try:
             if self._first is not None:
                 await self._offer(self._first)
+            async with asyncio.timeout(ANSWER_S):
+                await self._up.wait()  # a second offer before that breaks the first
             while True:
                 await self._news.wait()
                 self._news.clear()
@@ -156,8 +165,7 @@ class Receiving:
             jsep = await videoroom.restart(self.handle)
             if jsep is not None:
                 await self._offer(jsep)
-        sources = self._sources()
-        wanted = {s: one for s, one in sources.items() if self._wishes.get(s, self._automatic)}
+        wanted = self._wanted()
         take = [one for sid, one in wanted.items() if sid not in self._mids]
         leave = [mid for sid, mid in self._mids.items() if sid not in wanted]
         if take or leave:
@@ -231,9 +239,7 @@ class Receiving:
         """What Janus says of the connection."""
         kind = message.get("janus")
         if kind == "webrtcup":
-            self.up = True
-        elif kind == "hangup":
-            self.up = False
+            self._up.set()
         elif (
             kind == "slowlink"
             and message.get("media") == "video"

@@ -69,15 +69,18 @@ class Place:
             raise JanusError(0, "the room has no feed of nobody's")
         return str(dummy[0])
 
-    async def watch(self, handle: Handle, feed: str) -> tuple[list[Stream], Event | None]:
-        """Comes in as somebody who receives: a first feed, and Janus' offer."""
+    async def watch(
+        self, handle: Handle, feed: str, take: Iterable[tuple[str, str]]
+    ) -> tuple[list[Stream], Event | None]:
+        """Comes in as somebody who receives nobody's feed and others' streams, `take` are (feed,
+        its mid); and Janus' offer."""
         body = {
             "request": "join",
             "ptype": "subscriber",
             "room": self.room,
             "autoupdate": False,
             "use_msid": False,
-            "streams": [{"feed": feed}],
+            "streams": [{"feed": feed}, *({"feed": one, "mid": mid} for one, mid in take)],
         }
         data, jsep = await handle.ask(body)
         return streams_of(data), jsep

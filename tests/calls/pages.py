@@ -1,0 +1,210 @@
+"""LiveKit's client in Chromium, in calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from tests.calls.stage import Person, Stage, stage
+from tests.oauth import chromium as browsers
+from tests.oauth.chromium import Chromium, Tab
+
+FAKE = [
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+]
+
+
+class Page:
+    """A tab with LiveKit's client in it, and who sits before it."""
+
+    def __init__(self, tab: Tab, person: Person) -> None:
+        self.tab = tab
+        self.person = person
+
+    async def join(self, room_id: str, **more: Any) -> None:
+        """Comes in; `key`, `simulcast`, `publish`, `size` as the page has them."""
+        given = await asyncio.to_thread(self.person.call_pass, room_id)
+        await self.tab.run(
+            f"join({ {**given, **more}!r})".replace("True", "true").replace("False", "false")
+        )
+
+    async def figures(self, other: Page | Person) -> dict[str, float]:
+        """What came of somebody's."""
+        who = other if isinstance(other, Person) else other.person
+        found = await self.tab.run("figures()")
+        figures: dict[str, float] = found.get(who.identity, {})
+        return figures
+
+    async def gets(self, other: Page | Person, frames: int = 50, seconds: float = 15) -> float:
+        """Waits until so many more frames of somebody's are decoded, and sound; how long."""
+        before = await self.figures(other)
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            now = await self.figures(other)
+            more = now.get("frames", 0) - before.get("frames", 0)
+            louder = now.get("energy", 0) - before.get("energy", 0)
+            if more >= frames and louder > 0.001:
+                return time.monotonic() - began
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{before} {now} {await self.tab.run('seen')}")
+
+
+@contextlib.asynccontextmanager
+async def browser() -> AsyncIterator[Chromium]:
+    """Chromium with a camera that shows a ball and a microphone that beeps."""
+    with tempfile.TemporaryDirectory(prefix="kerwen-chromium") as home:
+        async with browsers.chromium(Path(home), *FAKE) as found:
+            yield found
+
+
+async def open_page(scene: Stage, chromium: Chromium, name: str) -> Page:
+    """A page of a new person's."""
+    person = await asyncio.to_thread(scene.person, name)
+    tab = await chromium.tab()
+    await tab.go(scene.page)
+    return Page(tab, person)
+
+
+async def encrypted() -> None:
+    """Two pages in an encrypted call; one with a wrong key and one with none decode nothing; a
+    page that is killed is gone for the others."""
+    async with stage() as scene, browser() as chromium, browser() as doomed:
+        a, wrong, bare = [await open_page(scene, chromium, n) for n in ("ayna", "wepa", "kakajan")]
+        b = await open_page(scene, doomed, "batyr")
+        room_id = a.person.room(b.person, wrong.person, bare.person)
+        await a.join(room_id, key="right")
+        await b.join(room_id, key="right")
+        await asyncio.gather(a.gets(b), b.gets(a))
+        await wrong.join(room_id, key="wrong", publish=False)
+        await bare.join(room_id, publish=False)
+        await a.gets(b)
+        heard = await wrong.figures(a)
+        assert heard["frames"] == 0, heard
+        raw = await bare.figures(a)
+        assert raw["received"] > 20, raw
+        assert raw["frames"] <= 3, raw  # a key frame's clear head may look like one
+        print("first frame", await b.tab.run("seen"))
+        began = time.monotonic()
+        doomed.kill()
+        while (await a.figures(b)) != {}:
+            assert time.monotonic() - began < 3, "who is killed is gone within 3 s"
+            await asyncio.sleep(0.05)
+        print(f"gone {time.monotonic() - began:.1f} s after the page was killed")
+
+
+async def layers() -> None:
+    """Three layers: a receiver gets the one that it asks for, and the publisher sends no more than
+    anybody looks at."""
+    async with stage() as scene, browser() as chromium:
+        a, b = [await open_page(scene, chromium, name) for name in ("ayna", "batyr")]
+        room_id = a.person.room(b.person)
+        await a.join(room_id, key="k", simulcast=True, size=[1280, 720])
+        await b.join(room_id, key="k", publish=False)
+        for quality, width in (("LOW", 320), ("MEDIUM", 640), ("HIGH", 1280)):
+            await b.tab.run(f"quality('{quality}')")
+            await _until(lambda width=width: _has(b, a, width), 12, f"{quality} is {width} wide")
+        await b.tab.run("quality('LOW')")
+        await _until(lambda: _has(b, a, 320), 10, "low again")
+        await asyncio.sleep(6)
+        before = await a.tab.run("layers()")
+        await asyncio.sleep(2)
+        after = await a.tab.run("layers()")
+        sent = {rid: after[rid] - before[rid] for rid in after}
+        assert sent["q"] > 10, sent
+        assert sent["f"] == 0, sent
+
+
+async def _has(page: Page, other: Page, width: int) -> bool:
+    return (await page.figures(other)).get("width") == width
+
+
+async def _until(so: Callable[[], Awaitable[bool]], seconds: float, what: str) -> float:
+    began = time.monotonic()
+    while not await so():
+        assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.1)
+    return time.monotonic() - began
+
+
+async def broken_line() -> None:
+    """The way between is cut for five seconds; then the signalling socket breaks: nobody joins
+    anew by hand, and media goes on."""
+    async with stage() as scene, browser() as chromium:
+        a, b = [await open_page(scene, chromium, name) for name in ("ayna", "batyr")]
+        room_id = a.person.room(b.person)
+        await a.join(room_id, key="k")
+        await b.join(room_id, key="k")
+        await asyncio.gather(a.gets(b), b.gets(a))
+        _bridge("down")
+        await asyncio.sleep(5)
+        _bridge("up")
+        spent = await a.gets(b, 20)
+        print(f"media goes on {spent:.1f} s after a cut of 5 s")
+        await a.tab.run("room.simulateScenario('signal-reconnect')")
+        await a.gets(b, 20)
+        events = [name for name, *_ in (await a.tab.run("seen"))["events"]]
+        assert "Disconnected" not in events, events
+        await b.gets(a, 20)
+
+
+def _bridge(how: str) -> None:
+    subprocess.run(["ip", "link", "set", "d0", how], check=True)
+
+
+async def relays() -> None:
+    """Everything through TURN: by UDP, by TCP, by TLS."""
+    for kind in ("udp", "tcp", "tls"):
+        await _relay(kind)
+
+
+async def _relay(kind: str) -> None:
+    async with stage("--calls-relay", "on", turn=kind) as scene, trusting(scene) as chromium:
+        a, b = [await open_page(scene, chromium, name) for name in ("ayna", "batyr")]
+        room_id = a.person.room(b.person)
+        await a.join(room_id, key="k")
+        await b.join(room_id, key="k")
+        await asyncio.gather(a.gets(b), b.gets(a))
+        ways = await a.tab.run("ways()")
+        assert ways == [f"relay/{kind}"], ways
+        print(kind, ways, await a.figures(b))
+
+
+@contextlib.asynccontextmanager
+async def trusting(scene: Stage) -> AsyncIterator[Chromium]:
+    """A browser that trusts the authority of the TURN server's certificate."""
+    with tempfile.TemporaryDirectory(prefix="kerwen-home") as home:
+        store = Path(home) / ".pki" / "nssdb"
+        store.mkdir(parents=True)
+        database = ["-d", f"sql:{store}"]
+        if scene.authority is not None:
+            words = ["-A", "-t", "C,,", "-n", "t", "-i", str(scene.authority)]
+            for command in (["-N", "--empty-password"], words):
+                await asyncio.to_thread(
+                    subprocess.run, ["certutil", *database, *command], check=True
+                )
+        before, os.environ["HOME"] = os.environ.get("HOME", ""), home
+        try:
+            async with browser() as found:
+                yield found
+        finally:
+            os.environ["HOME"] = before
+
+
+SCENES: dict[str, Any] = {
+    "encrypted": encrypted,
+    "layers": layers,
+    "broken_line": broken_line,
+    "relays": relays,
+}
