@@ -37,6 +37,7 @@ _HITS_MAX: Final = 1_000  # events that are looked at for one answer
 _LIMIT: Final = 10
 _LIMIT_MAX: Final = 100
 _CONTEXT_MAX: Final = 50
+_OPEN_MAX: Final = 16  # rooms of which it is worth to see whether they hide nothing
 
 
 class Context(msgspec.Struct):
@@ -96,6 +97,22 @@ class _Asked(msgspec.Struct):
     sights: dict[int, Sight] = {}
     unseen: int | None = None  # there may be more, before this event
 
+    @property
+    def plain(self) -> bool:
+        """Whether the newest of all kinds, by anybody, are wanted in one list."""
+        criteria, wanted = self.criteria, self.wanted
+        return (
+            criteria.order_by == "recent"
+            and not criteria.keys
+            and (criteria.groupings is None or not criteria.groupings.group_by)
+            and self.place.sender is None
+            and wanted.types is None
+            and wanted.not_types is None
+            and wanted.senders is None
+            and not wanted.not_senders
+            and wanted.contains_url is None
+        )
+
 
 class Search:
     """Answers `/search`."""
@@ -109,6 +126,10 @@ class Search:
         """The JSON of `room_events`. Says `INVALID_PARAM`."""
         asked = _understood(who, criteria, next_batch)
         await self._index.catch_up()
+        if asked.plain:
+            found = await self._newest(asked)
+            if found is not None:
+                return found
         async with self._db.read(long=True) as snap:
             asked.rooms = await self._rooms(snap, asked)
             wish = question(criteria.search_term, asked.rooms)
@@ -124,6 +145,35 @@ class Search:
             hits = await self._passing(snap, asked, hits)
             words = wish.words if wish is not None else []
             return await self._answer(snap, asked, hits, words)
+
+    async def _newest(self, asked: _Asked) -> bytes | None:
+        """The common question: the newest of all that was said, in rooms that hide nothing from
+        the asker. Then the index alone knows which events there are, and only those of the page
+        are read. None where it is not that simple.
+        """
+        user_no, user_id = asked.who.user_no, asked.who.user_id
+        async with self._db.read() as snap:
+            asked.rooms = await self._rooms(snap, asked)
+            if len(asked.rooms) > _OPEN_MAX or await ignored_users(snap, user_no):
+                return None
+            for room_no in asked.rooms:
+                asked.sights[room_no] = sight = await visible_events(snap, room_no, user_id)
+                if not sight.everything:
+                    return None
+        wish = question(asked.criteria.search_term, asked.rooms)
+        nos: list[int] = []
+        if wish is not None and asked.rooms:
+            async with self._db.read(long=True) as snap:
+                nos = await search.newest(snap, wish, _HITS_MAX, asked.place.at or None)
+        async with self._db.read() as snap:
+            rows = await events.events_by_no(snap, nos[: asked.limit])
+            page = [Hit.of(rows[no]) for no in nos[: asked.limit] if no in rows]
+            more = len(nos) > asked.limit
+            after = _newer(asked, nos[asked.limit - 1], asked.limit) if more else None
+            count = asked.place.seen + len(nos)
+            words = wish.words if wish is not None else []
+            page = [hit for hit in page if rows[hit.event_no].redacted_by is None]
+            return await self._shown(snap, asked, page, rows, count, words, after, None)
 
     async def _rooms(self, snap: Snap, asked: _Asked) -> dict[int, str]:
         """Rooms by number in which the asker is, or was and has not forgotten."""
@@ -162,20 +212,35 @@ class Search:
         start = place.at if criteria.order_by == "rank" else 0
         page = hits[start : start + asked.limit]
         rows = await events.events_by_no(snap, [h.event_no for h in page])
-        results = [await self._result(snap, asked, h, rows[h.event_no]) for h in page]
         count = len(hits) if criteria.order_by == "rank" else place.seen + len(hits)
+        groups = None
+        if criteria.groupings is not None and criteria.groupings.group_by:
+            groups = self._groups(asked, hits, page, rows, start + asked.limit)
+        after = _after(asked, hits, start + asked.limit)
+        return await self._shown(snap, asked, page, rows, count, words, after, groups)
+
+    async def _shown(
+        self,
+        snap: Snap,
+        asked: _Asked,
+        page: Sequence[Hit],
+        rows: dict[int, Stored],
+        count: int,
+        words: list[str],
+        after: _Place | None,
+        groups: Json | None,
+    ) -> bytes:
+        results = [await self._result(snap, asked, h, rows[h.event_no]) for h in page]
         parts = [
             b'"count":%d' % count,
             b'"highlights":' + orjson.dumps(words),
             b'"results":[%b]' % b",".join(results),
         ]
-        following = _after(asked, hits, start + asked.limit)
-        if following is not None:
-            parts.append(b'"next_batch":"%b"' % following.text().encode())
-        if criteria.groupings is not None and criteria.groupings.group_by:
-            groups = self._groups(asked, hits, page, rows, start + asked.limit)
+        if after is not None:
+            parts.append(b'"next_batch":"%b"' % after.text().encode())
+        if groups is not None:
             parts.append(b'"groups":' + orjson.dumps(groups))
-        if criteria.include_state:
+        if asked.criteria.include_state:
             parts.append(b'"state":' + await self._states(snap, asked, page))
         return b"{" + b",".join(parts) + b"}"
 
@@ -277,9 +342,12 @@ def _after(asked: _Asked, hits: Sequence[Hit], end: int) -> _Place | None:
     if place.order == "rank":
         return msgspec.structs.replace(place, at=end) if more else None
     at = hits[end - 1].event_no if more else asked.unseen
-    if at is None:
-        return None
-    return msgspec.structs.replace(place, at=at, seen=place.seen + min(end, len(hits)))
+    return None if at is None else _newer(asked, at, min(end, len(hits)))
+
+
+def _newer(asked: _Asked, at: int, shown: int) -> _Place:
+    """After a page whose last result is `at`."""
+    return msgspec.structs.replace(asked.place, at=at, seen=asked.place.seen + shown)
 
 
 def _group_place(asked: _Asked, hits: Sequence[Hit], of: Hit, key: str, end: int) -> _Place | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from kerwen.rooms.search_words import Question
+from kerwen.rooms.store.events import Stored
 from kerwen.storage.database import Snap, Tx
 from kerwen.storage.sql import sql
 
@@ -43,6 +44,11 @@ _RECENT = sql(
     f"select e.event_no, e.room_no, e.seq, e.type, e.sender, 0{_FOUND}"
     " and search_index.rowid < :before order by search_index.rowid desc limit :count"
 )
+_NEWEST = sql(
+    "select search_index.rowid from search_index"
+    " where {search_match} and search_index.rowid < :before"
+    " order by search_index.rowid desc limit :count"
+)
 _RANKED = sql(
     "select e.event_no, e.room_no, e.seq, e.type, e.sender, {search_rank} as closeness"
     f"{_FOUND} order by closeness desc, search_index.rowid desc limit :count"
@@ -58,6 +64,11 @@ class Hit(msgspec.Struct, gc=False):
     type: str
     sender: str
     rank: float
+
+    @staticmethod
+    def of(event: Stored) -> Hit:
+        """An event that was found by its place, not by how well it fits."""
+        return Hit(event.event_no, event.room_no, event.seq, event.type, event.sender, 0)
 
 
 def note(tx: Tx, event_no: int) -> None:
@@ -149,6 +160,16 @@ async def recent(
         count=count,
     )
     return [Hit(*row) for row in rows]
+
+
+async def newest(snap: Snap, asked: Question, count: int, before: int | None = None) -> list[int]:
+    """Numbers of the newest events that answer a question, by the index alone: the rooms have to
+    stand in the question."""
+    before = _END if before is None else before
+    rows = await snap.all(
+        _NEWEST, lite=asked.lite, postgres=asked.postgres, before=before, count=count
+    )
+    return [row[0] for row in rows]
 
 
 async def ranked(
