@@ -269,11 +269,11 @@ class Session:
     async def sync(
         self,
         how: Sync,
-        quiet: AbstractSet[int] = frozenset(),
+        quiet: int = 0,
         mute: AbstractSet[int] = frozenset(),
     ) -> None:
-        """Tells the client what changed in its mailbox. UIDs: the flags of `quiet` it set itself
-        with .SILENT, those of `mute` it is told in another way.
+        """Tells the client what changed in its mailbox. It set flags itself with .SILENT under the
+        MODSEQ `quiet`; those of the UIDs in `mute` it is told in another way.
 
         With `Sync.SAFE` nothing is told while a message is gone, since that would change the
         sequence numbers of a command under way (RFC 9051 §7.5.1).
@@ -299,10 +299,10 @@ class Session:
         old: View,
         new: View,
         how: Sync,
-        quiet: AbstractSet[int],
+        quiet: int,
         mute: AbstractSet[int],
     ) -> None:
-        found = differences(old, new)
+        found = differences(old, new, 0 if self.condstore else quiet)
         if found.gone and how is not Sync.FULL:
             return
         selected.view = new

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -23,8 +23,11 @@ class Differences(msgspec.Struct, gc=False):
     added: int  # new messages, all of them at the end
 
 
-def differences(old: View, new: View) -> Differences:
-    """Compares two views of one mailbox; segments that both share cost nothing."""
+def differences(old: View, new: View, quiet: int = 0) -> Differences:
+    """Compares two views of one mailbox; segments that both share cost nothing.
+
+    What changed under the MODSEQ `quiet` need not be told; of whole segments it is left out.
+    """
     found = Differences([], [], [], 0)
     before = {row.first_uid: row for row in old.rows}
     after = {row.first_uid: row for row in new.rows}
@@ -40,6 +43,7 @@ def differences(old: View, new: View) -> Differences:
                 at_new,
                 last,
                 found,
+                quiet,
             )
         at_old += len(was.segment) if was is not None else 0
         at_new += len(now.segment) if now is not None else 0
@@ -57,7 +61,7 @@ def _last_uid(view: View) -> int:
 
 
 def _compare(
-    was: Segment, now: Segment, at_old: int, at_new: int, last: int, found: Differences
+    was: Segment, now: Segment, at_old: int, at_new: int, last: int, found: Differences, quiet: int
 ) -> None:
     count = len(was)
     if count and not len(now):
@@ -65,8 +69,10 @@ def _compare(
         found.gone_uids += was.uids
         return
     if was.uids == now.uids[:count]:
-        if was.modseqs != now.modseqs[:count]:
-            modseqs = now.modseqs
+        modseqs = now.modseqs
+        if was.modseqs != modseqs[:count] and not (
+            quiet and modseqs == array("Q", (quiet,)) * len(now)
+        ):
             found.changed += [
                 at_new + at for at, modseq in enumerate(was.modseqs) if modseq != modseqs[at]
             ]
@@ -102,20 +108,17 @@ class Teller:
             return responses.vanished(found.gone_uids)
         return responses.expunges(found.gone)
 
-    def flags(
-        self, view: View, places: Sequence[int], quiet: AbstractSet[int] = frozenset()
-    ) -> bytes:
-        """The flags of these messages. Those whose UIDs are in `quiet` the client set itself
-        with .SILENT: it only wants their MODSEQ, if that.  # RFC 7162 §3.1.3
+    def flags(self, view: View, places: Sequence[int], quiet: int = 0) -> bytes:
+        """The flags of these messages. Those that changed under the MODSEQ `quiet` the client set
+        itself with .SILENT: it only wants their MODSEQ, if that.  # RFC 7162 §3.1.3
         """
         uids, modseqs, flags, keywords = view.uids, view.modseqs, view.flags, view.keywords
         names, told = self.names, []
         for at in places:
-            uid = uids[at]
-            silent = uid in quiet
+            silent = modseqs[at] == quiet
             if silent and not self.modseq:
                 continue
-            items = b"UID %d" % uid
+            items = b"UID %d" % uids[at]
             if not silent:
                 items += b" FLAGS (%b)" % names(flags[at], keywords[at] if keywords else 0)
             if self.modseq:

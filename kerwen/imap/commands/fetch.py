@@ -123,7 +123,9 @@ async def send(
     if plan.tells_flags:
         await session.learn_keywords(view)
     gone = damaged = False
-    for some in _batches(view, places, plan):
+    for at, some in enumerate(_batches(view, places, plan)):
+        if at:
+            await session.line.flush()  # the last goes with the answer behind it
         reading = Reading(session.deeds, session.unlocked, view, some, seen)
         await reading.read(plan)
         try:
@@ -137,7 +139,6 @@ async def send(
                 damaged = True
                 text = f"UID {uid}: {refused.public_text}"
                 session.line.say(responses.untagged("NO", text))
-        await session.line.flush()
     if damaged:
         return Ending("Some messages cannot be read", b"CORRUPTION", "NO")
     return Ending("FETCH completed", b"EXPUNGEISSUED" if gone else b"")

@@ -45,16 +45,19 @@ async def store(session: Session, command: c.Store) -> Ending:
     if command.unchanged_since is not None:
         session.condstore = True
     system, keywords = flag_names.wanted(command.flags)
-    uids = uids_at(session, session.places_of(command.numbers, uid=command.uid))
+    before = selected.view
+    places = session.places_of(command.numbers, uid=command.uid)
+    uids = () if command.silent else uids_at(session, places)
     wanted = Wanted(_HOW[command.mode], system, keywords, command.unchanged_since)
+    ranges = uid_ranges.at(before.uids, places)
     done = await session.deeds.store_flags.run(
-        session.account_no, selected.view.mailbox.mailbox_no, uid_ranges.of(uids), wanted
+        session.account_no, before.mailbox.mailbox_no, ranges, wanted
     )
     before = selected.view
     if keywords and done.changed and command.mode is not c.StoreMode.REMOVE:
         nos = [before.nos[at] for uid in done.changed if (at := before.place(uid)) is not None]
         session.deeds.tastes.flagged(session.unlocked, nos, keywords)
-    quiet = frozenset(done.changed) if command.silent else frozenset()
+    quiet = done.modseq if command.silent else 0
     await session.sync(Sync.FULL if command.uid else Sync.SAFE, quiet)
     if not command.silent:
         told = () if selected.view is before else done.changed
@@ -67,7 +70,7 @@ async def store(session: Session, command: c.Store) -> Ending:
     return Ending("Some were changed meanwhile", b"MODIFIED " + sequence.encode(numbers))
 
 
-def _tell_others(session: Session, uids: list[int], told: set[int]) -> None:
+def _tell_others(session: Session, uids: Sequence[int], told: set[int]) -> None:
     """The flags of messages whose flags were so already: the client wants to hear of each."""
     view = session.mailbox.view
     places = [at for uid in uids if uid not in told and (at := view.place(uid)) is not None]
@@ -101,13 +104,13 @@ async def move(session: Session, command: c.Move) -> Ending:
 
 async def _copy(session: Session, command: c.Copy | c.Move, *, move: bool) -> Copied | Ending:
     view = session.mailbox.view
-    uids = uids_at(session, session.places_of(command.numbers, uid=command.uid))
+    ranges = uid_ranges.at(view.uids, session.places_of(command.numbers, uid=command.uid))
     try:
         target = await session.deeds.mailboxes.find(session.account_no, command.mailbox)
         done = await session.deeds.copy.run(
             session.account_no,
             view.mailbox.mailbox_no,
-            uid_ranges.of(uids),
+            ranges,
             target.name,
             move=move,
         )
@@ -137,7 +140,7 @@ async def expunge(session: Session, command: c.Expunge) -> Ending:
         return _READ_ONLY
     uids = uid_ranges.EVERY
     if command.uids is not None:
-        uids = uid_ranges.of(uids_at(session, session.places_of(command.uids, uid=True)))
+        uids = uid_ranges.at(selected.view.uids, session.places_of(command.uids, uid=True))
     mailbox_no = selected.view.mailbox.mailbox_no
     done = await session.deeds.expunge.run(session.account_no, mailbox_no, uids)
     code = b"HIGHESTMODSEQ %d" % done.modseq if session.qresync and done.modseq else b""

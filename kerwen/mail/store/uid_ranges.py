@@ -36,6 +36,16 @@ def of(uids: Iterable[int]) -> UidRanges:
     return found
 
 
+def at(uids: Sequence[int], chosen: Sequence[int]) -> UidRanges:
+    """The ranges of the UIDs at these places (rising) of a mailbox's column.
+
+    Where the places stand together it is one range: no UID between two of a mailbox comes later.
+    """
+    if isinstance(chosen, range) and chosen and chosen.step == 1:
+        return [(uids[chosen[0]], uids[chosen[-1]])]
+    return of(uids[one] for one in chosen)
+
+
 def places(uids: array[int], ranges: UidRanges) -> Sequence[int]:
     """Where the UIDs of a set stand in a column; a `range` where they stand together."""
     if not uids:
