@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from typing import Final
 
@@ -105,7 +106,13 @@ def _date(
 
 def write(ms: int, zone: int = 0) -> str:
     """A moment as RFC 5322 §3.3 writes it; `zone` is minutes east of UTC."""
-    moment = _moment(ms, zone)
+    return _written(ms // 1000, zone)
+
+
+@functools.lru_cache(maxsize=16)
+def _written(seconds: int, zone: int) -> str:
+    """A busy server writes the same second often."""
+    moment = _moment(seconds * 1000, zone)
     day, month = _DAY_NAMES[moment.weekday()], _MONTH_NAMES[moment.month - 1]
     clock = f"{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
     return f"{day}, {moment.day} {month} {moment.year:04} {clock} {_offset(zone)}"

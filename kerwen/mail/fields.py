@@ -55,15 +55,19 @@ def read(block: bytes) -> Fields:
 
 def split(block: bytes) -> Iterator[Field]:
     """The fields where they stand, from top to bottom; every byte of a field is in one."""
-    at = 0
-    while at < len(block):
-        match = _FIELD.match(block, at)
-        if match is None or match.end() == at:
-            return
-        if match[1] is not None:
-            name = match[1].rstrip(b" \t").lower()
-            yield Field(name, at, match.end(1), match.end())
-        at = match.end()
+    for match in _FIELD.finditer(block):
+        name = match[1]
+        if name is not None:
+            start, end = match.span()
+            yield Field(name.rstrip(b" \t").lower(), start, match.end(1), end)
+
+
+def named(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The same fields as (name in small letters, the whole field)."""
+    for match in _FIELD.finditer(block):
+        name = match[1]
+        if name is not None:
+            yield name.rstrip(b" \t").lower(), match[0]
 
 
 def first(fields: Fields, name: bytes) -> bytes | None:
@@ -85,9 +89,7 @@ def pick(block: bytes, names: frozenset[bytes], *, without: bool = False) -> byt
 
     # RFC 9051 §6.4.5.1: HEADER.FIELDS, HEADER.FIELDS.NOT
     """
-    body = b"".join(
-        block[field.start : field.end] for field in split(block) if (field.name in names) != without
-    )
+    body = b"".join([field for name, field in named(block) if (name in names) != without])
     if body and not body.endswith(b"\n"):
         body += b"\r\n"
     return body + b"\r\n"

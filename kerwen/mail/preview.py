@@ -10,8 +10,8 @@ from typing import Final
 from kerwen.base import limits
 from kerwen.mail.texts import Texts
 
-_READ_FIRST: Final = 768  # characters that are looked at; more only if they do not suffice
-_READ: Final = 4096
+_CUT: Final = "…"
+_READ: Final = (320, 768, 4096)  # characters that are looked at; more only if they do not suffice
 _QUOTED: Final = re.compile(r"^[>|].*$|^-- ?$[\s\S]*|^(?:-----|_____)[\s\S]*", re.MULTILINE)
 _HIDDEN: Final = re.compile("[\u00ad\u034f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\x00-\x08]+")
 
@@ -23,9 +23,13 @@ def preview(found: Texts) -> str:
     there.
     """
     for text in (*found.plain, *found.html):
-        line = _line(text[:_READ_FIRST])
-        if len(line) < limits.PREVIEW_MAX // 2 and len(text) > _READ_FIRST:
-            line = _line(text[:_READ])
+        line = ""
+        for size in _READ:
+            line = _line(text[:size])
+            if line.endswith(_CUT) or len(text) <= size:
+                break
+            if size > _READ[0] and len(line) >= limits.PREVIEW_MAX // 2:
+                break
         if line:
             return line
     return ""
@@ -44,4 +48,4 @@ def _line(text: str) -> str:
         return line
     cut = line[: limits.PREVIEW_MAX - 1]
     space = cut.rfind(" ", limits.PREVIEW_MAX // 2)
-    return (cut[:space] if space > 0 else cut) + "…"
+    return (cut[:space] if space > 0 else cut) + _CUT

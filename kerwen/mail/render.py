@@ -49,8 +49,13 @@ def render(raw: bytes) -> Rendered:
     return rendered_of(raw, scan(raw))
 
 
-def rendered_of(raw: bytes, root: Part) -> Rendered:
-    """`render` of a message that was scanned already."""
+def subject_of(header: Fields) -> str:
+    """The subject as text."""
+    return encoded_words.decode(fields.first(header, b"subject") or b"")
+
+
+def rendered_of(raw: bytes, root: Part, subject: str | None = None) -> Rendered:
+    """`render` of a message that was scanned already; `subject` if it is known already."""
     header = root.fields
     found = texts(raw, root)
     value = fields.first(header, b"date")
@@ -65,25 +70,30 @@ def rendered_of(raw: bytes, root: Part) -> Rendered:
         found.files,
         date.ms if date else None,
         date.day if date else None,
-        record(header, [*found.plain, *found.html, *found.attached], cut=found.cut),
+        record(header, [*found.plain, *found.html, *found.attached], subject, cut=found.cut),
     )
 
 
-def record(header: Fields, said: list[str], *, cut: bool) -> words.Record:
-    """The search record of a message with this header and these texts."""
+def record(header: Fields, said: list[str], known: str | None = None, *, cut: bool) -> words.Record:
+    """The search record of a message with this header and these texts; `known` is its subject."""
     body, body_cut = words.body(said)
     lines: list[str] = []
     for name in _RECORDED:
-        text = " ".join(map(encoded_words.decode, header.get(name, ())))
+        values = header.get(name)
+        if values is None:
+            lines.append("")
+            continue
+        if known is not None and name == b"subject" and len(values) == 1:
+            text = known
+        else:
+            text = " ".join(map(encoded_words.decode, values))
         cut = cut or len(text) > words.LINE_MAX
         lines.append(words.line(text) if text else "")
     subject, sender, to, cc, bcc = lines
     return words.Record(subject, sender, to, cc, bcc, body, cut or body_cut)
 
 
-def threading(header: Fields) -> Threading:
-    """What decides the thread of a message with this header."""
-    subject, is_reply = threads.base_subject(fields.first(header, b"subject") or b"")
-    return Threading(
-        threads.message_id(header), tuple(threads.references(header)), subject, is_reply
-    )
+def threading(header: Fields, subject: str) -> Threading:
+    """What decides the thread of a message with this header and this subject."""
+    base, is_reply = threads.base_of(subject)
+    return Threading(threads.message_id(header), tuple(threads.references(header)), base, is_reply)

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from kerwen.base import limits
-from kerwen.mail import encoded_words, fields
+from kerwen.mail import fields
 from kerwen.mail.fields import Fields
 
 _ID: Final = re.compile(rb"<\s*([^<>]{1,998}?)\s*>")
@@ -56,16 +56,11 @@ def references(header: Fields) -> list[bytes]:
     return list(found)[-limits.REFERENCES_MAX :]
 
 
-def base_subject(value: bytes) -> tuple[str, bool]:
-    """The base subject, and whether the message is a reply or forwarded one.
+def base_of(subject: str) -> tuple[str, bool]:
+    """The base subject of a subject's text, and whether the message is a reply or forwarded one.
 
     # RFC 5256 §2.1
     """
-    return base_of(encoded_words.decode(value))
-
-
-def base_of(subject: str) -> tuple[str, bool]:
-    """The base subject of a subject that is text already."""
     text = " ".join(subject[:_SUBJECT_MAX].split())
     reply = False
     while True:

@@ -37,6 +37,7 @@ class Epoch:
     key: bytearray = field(repr=False)
     boxes: int = 0
     messages: int = 0
+    _cipher: Any = field(default=None, repr=False)  # of the key; it goes when the key does
 
     def over(self, now_ms: int) -> bool:
         """Whether the next message must have a new key; a clock set back ends it too."""
@@ -50,12 +51,15 @@ class Epoch:
         nonce = self.boxes.to_bytes(_NONCE_BYTES, "big")
         self.boxes += 1
         head = _FORM + self.epoch_no.to_bytes(_NO_BYTES, "big") + nonce
-        box: bytes = _aead()(self.key).encrypt(nonce, plain, head + belonging.data())
+        if self._cipher is None:
+            self._cipher = _aead()(self.key)
+        box: bytes = self._cipher.encrypt(nonce, plain, head + belonging.data())
         return head + box
 
     def wipe(self) -> None:
         """Forgets the key."""
         self.key[:] = bytes(len(self.key))
+        self._cipher = None
 
 
 def sealed_key(epoch: Epoch, public_key: bytes) -> bytes:

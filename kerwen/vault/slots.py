@@ -73,11 +73,8 @@ def key_of_secret(secret: bytes, purpose: bytes) -> bytes:
 
 def bound(*parts: str | int) -> bytes:
     """Associated data that reads one way only: each part with its length before it."""
-    out = bytearray()
-    for part in parts:
-        raw = str(part).encode()
-        out += len(raw).to_bytes(4, "big") + raw
-    return bytes(out)
+    raws = [str(part).encode() for part in parts]
+    return b"".join([b"%b%b" % (len(raw).to_bytes(4, "big"), raw) for raw in raws])
 
 
 def _bound_to(account_no: int, kind: str, ref: str) -> bytes:

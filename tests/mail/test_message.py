@@ -191,7 +191,7 @@ def test_any_bytes_make_a_message(raw: bytes) -> None:
     tile(root)
     check(root)
     assert len(made.preview) <= limits.PREVIEW_MAX
-    render.threading(root.fields)
+    render.threading(root.fields, render.subject_of(root.fields))
 
 
 @settings(max_examples=150, deadline=None)

@@ -17,7 +17,7 @@ from kerwen.mail import auth_results, dsn, fields, flags, message, retry, thread
 from kerwen.mail.auth_results import Result
 from kerwen.mail.dsn import Action, Outcome, Report
 from kerwen.mail.flags import Flags, System
-from kerwen.mail.render import threading
+from kerwen.mail.render import subject_of, threading
 from kerwen.mail.threads import Node, Threaded
 
 # --- flags --------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_what_decides_the_thread() -> None:
         b"Message-ID: (c) <own@x>\r\nReferences: <a@x> junk <b @x>\r\n <a@x>\r\n"
         b"In-Reply-To: Your message <c@x>\r\nSubject: =?utf-8?q?Re=3A_x?=\r\n"
     )
-    found = threading(read)
+    found = threading(read, subject_of(read))
     assert found.id == b"own@x"
     assert found.references == (b"a@x", b"b@x", b"c@x")
     assert (found.subject, found.is_reply) == ("x", True)

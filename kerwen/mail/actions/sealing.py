@@ -83,8 +83,9 @@ def make(raw: bytes) -> Made:
             Reason.TOO_LARGE, f"A message may have {limits.MESSAGE_BYTES_MAX // limits.MIB} MB"
         )
     root = message.scan(raw)
-    rendered = render.rendered_of(raw, root)
-    threading = render.threading(root.fields)
+    subject = render.subject_of(root.fields)
+    rendered = render.rendered_of(raw, root, subject)
+    threading = render.threading(root.fields, subject)
     return Made(
         raw,
         rendered,

@@ -96,15 +96,14 @@ def head_of(header: bytes) -> Head:
     rest: list[bytes] = []
     left: list[tuple[bytes, bytes]] = []
     bits = 0
-    for field in fields.split(header):
-        piece = header[field.start : field.end]
-        bit = _BITS.get(field.name, 0)
+    for name, piece in fields.named(header):
+        bit = _BITS.get(name, 0)
         if bit & _CORE_BITS:
             core.append(piece)
         elif bit:
             rest.append(piece)
         else:
-            left.append((field.name, piece))
+            left.append((name, piece))
             continue
         bits |= bit
     others = b""

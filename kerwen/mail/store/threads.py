@@ -66,14 +66,15 @@ async def remember(tx: Tx, rows: Sequence[tuple[int, Tagged, int]]) -> None:
     """Remembers (account, message, thread): the message's own tag, and the first and last that it
     names, so that brothers meet though their father never came.
     """
-    await tx.many(
-        _ADD,
-        [
-            {"account_no": account_no, "tag": tag, "thread": thread}
-            for account_no, tagged, thread in rows
-            for tag in {tagged.own, *tagged.named[:1], *tagged.named[-1:]}
-        ],
-    )
+    found = [
+        {"account_no": account_no, "tag": tag, "thread": thread}
+        for account_no, tagged, thread in rows
+        for tag in {tagged.own, *tagged.named[:1], *tagged.named[-1:]}
+    ]
+    if len(found) == 1:
+        await tx.run(_ADD, **found[0])
+    else:
+        await tx.many(_ADD, found)
 
 
 async def first_delivery(tx: Tx, account_no: int, tag: int, now_ms: int) -> bool:
