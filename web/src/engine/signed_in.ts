@@ -5,6 +5,7 @@ import { Composer } from "./composer";
 import { isCallSignal, meaning, mentions, roleOf } from "./content";
 import type { Verifications } from "./crypto/verification";
 import { sweep } from "./disappear";
+import type { Added } from "./events";
 import { Fault, faultOf } from "./faults";
 import { History } from "./history";
 import { path, type Http } from "./http";
@@ -35,6 +36,7 @@ export interface LoadedCrypto extends Crypto {
 
 const ARRIVAL_MS = 10_000;
 const SWEEP_MS = 30_000;
+const VERIFIES_MS = 600_000; // a request lives ten minutes
 
 export class SignedIn {
     readonly world: World;
@@ -53,6 +55,7 @@ export class SignedIn {
     #loading: Promise<void> | undefined;
     #timer: ReturnType<typeof setInterval> | undefined;
     readonly #arrivals = new Set<() => void>();
+    readonly #verified = new Set<string>();
     readonly #trusts = new Map<UserId, Trust>();
 
     constructor(
@@ -120,7 +123,8 @@ export class SignedIn {
     }
 
     look(visible: RoomId[]): void {
-        this.sync.look([...visible, ...this.timelines.rooms()]);
+        const verifying = this.#crypto?.verifications.list().flatMap((one) => one.roomId ?? []) ?? [];
+        this.sync.look([...verifying, ...visible, ...this.timelines.rooms()]);
     }
 
     // ------------------------------------------------------------ after each answer
@@ -156,32 +160,47 @@ export class SignedIn {
             await quiet(() => crypto.keys.backUp());
             if (applied.accountData.includes("m.secret_storage.default_key")) await quiet(() => crypto.keys.look());
         } else if (!this.world.stopped) void this.loadCrypto().catch(() => undefined);
-        for (const [roomId, added] of applied.added) {
-            const first = added.events[0];
-            const wanted = this.timelines.rooms().has(roomId) || (!this.world.saver && !applied.rooms.has("") && added.gap && this.#isLive());
-            if (added.gap && first && wanted) {
-                await quiet(() => this.history.older(roomId, first, 50));
-                await this.timelines.changed(roomId).catch(report);
-            }
-        }
+        for (const [roomId, added] of applied.added) await this.#fill(roomId, added);
         await quiet(() => this.search.index());
     }
 
-    #isLive(): boolean {
-        return !this.sync.connection.catchingUp;
+    /** Fetches what lies in a gap, and the first page of a room that is new here. */
+    async #fill(roomId: RoomId, added: Added): Promise<void> {
+        const first = added.events[0];
+        const room = this.world.rooms.get(roomId);
+        const isNew = !added.gap && room?.start && room.oldest === first?.order && added.events.length < 2;
+        if (!first || !(added.gap || isNew) || room?.membership !== "join") return;
+        const shown = this.timelines.rooms().has(roomId);
+        if (!shown && (this.world.saver || this.sync.connection.catchingUp)) return;
+        await quiet(async () => {
+            const older = await this.history.older(roomId, added.gap ? first : undefined, added.gap ? 50 : 20);
+            await this.#verify([...older.events, ...added.events]);
+        });
+        await this.timelines.changed(roomId).catch(report);
+    }
+
+    /** Events of verifications go to the machine, each once, in their order. */
+    async #verify(events: StoredEvent[]): Promise<void> {
+        const fresh = events.filter((event) => {
+            const { type, content } = meaning(event);
+            const isOne = type.startsWith("m.key.verification.") || content["msgtype"] === "m.key.verification.request";
+            return isOne && Date.now() - event.ts < VERIFIES_MS && !this.#verified.has(event.id);
+        });
+        for (const event of fresh.sort((a, b) => a.order - b.order)) {
+            this.#verified.add(event.id);
+            await this.#crypto?.machine.verificationEvent(event).catch(report);
+        }
     }
 
     async #cryptoApplied(crypto: LoadedCrypto, applied: Applied): Promise<void> {
         if (applied.mail) await crypto.machine.drain();
+        const verifying = new Set(crypto.verifications.list().map((one) => one.roomId));
         for (const [roomId, added] of applied.added) {
             const opened = await this.history.unseal(added.events);
             for (const event of opened) added.touched.add(event.id).add(event.rel?.[1] ?? event.id);
-            for (const event of added.events) {
-                const { type, content } = meaning(event);
-                if (type.startsWith("m.key.verification.") || content["msgtype"] === "m.key.verification.request") {
-                    await crypto.machine.verificationEvent(event).catch(report);
-                }
-            }
+            // what lies in the gap comes first; a verification under way does not wait for it
+            if (added.gap && verifying.has(roomId)) await this.#fill(roomId, added);
+            else if (!added.gap) await this.#verify(added.events);
             if (opened.length > 0) await this.#refresh(roomId, added.touched);
         }
         for (const roomId of applied.members) {
@@ -327,6 +346,7 @@ export class SignedIn {
 
     async #open(shut: StoredEvent[]): Promise<void> {
         const opened = await this.history.unseal(shut);
+        await this.#verify(opened);
         const byRoom = new Map<RoomId, Set<string>>();
         for (const event of opened) {
             const ids = byRoom.get(event.roomId) ?? new Set<string>();
@@ -373,7 +393,10 @@ export class SignedIn {
         requestOwn: async () => this.#need().verifications.requestOwn(),
         requestDevice: async (deviceId) => this.#need().verifications.requestDevice(deviceId),
         requestUser: async (userId) => this.#requestUser(userId),
-        accept: async (id) => this.#need().verifications.accept(id),
+        accept: async (id) => {
+            await this.#need().verifications.accept(id);
+            this.look([]);
+        },
         startEmoji: async (id) => this.#need().verifications.startEmoji(id),
         same: async (id) => this.#need().verifications.same(id),
         different: async (id) => this.#need().verifications.different(id),
@@ -388,6 +411,7 @@ export class SignedIn {
     async #requestUser(userId: UserId): Promise<VerificationState> {
         const { verifications, machine } = this.#need();
         const roomId = await this.rooms.openDm(userId);
+        this.sync.look([roomId, ...this.timelines.rooms()]);
         return verifications.requestUser(userId, roomId, async (content: Json) => {
             const room = this.world.room(roomId);
             const sealed = isEncrypted(room) ? await machine.seal(room, "m.room.message", content) : content;

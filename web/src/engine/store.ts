@@ -1,6 +1,7 @@
 // The truth of the engine: one IndexedDB database. What one answer of the server changes is
 // written in one transaction, and only then shown.
 
+import { Fault } from "./faults";
 import { asked, deleteDatabase, openDatabase, transact, under } from "./idb";
 import type { Json, OutboxRow, StoredEvent, StoredFile, StoredMember, StoredReceipt } from "./matrix";
 import type { RoomRecord } from "./room_record";
@@ -67,6 +68,7 @@ function upgrade(db: IDBDatabase): void {
 
 export class Store {
     readonly #db: IDBDatabase;
+    #closed = false;
 
     private constructor(
         readonly name: string,
@@ -84,10 +86,12 @@ export class Store {
     }
 
     close(): void {
+        this.#closed = true;
         this.#db.close();
     }
 
     read<T>(stores: StoreName[], deed: (tx: IDBTransaction) => Promise<T> | T): Promise<T> {
+        if (this.#closed) return Promise.reject(new Fault("cancelled", "the store is closed"));
         return transact(this.#db, stores, "readonly", deed);
     }
 
@@ -97,6 +101,7 @@ export class Store {
         deed: (tx: IDBTransaction) => Promise<T> | T,
         durability: "relaxed" | "strict" = "relaxed",
     ): Promise<T> {
+        if (this.#closed) return Promise.reject(new Fault("cancelled", "the store is closed"));
         return transact(this.#db, stores, "readwrite", deed, durability);
     }
 

@@ -126,10 +126,19 @@ export class Machine {
         const raw = { event_id: event.id, sender: event.sender, origin_server_ts: event.ts, room_id: event.roomId, type, content };
         const relates = event.content["m.relates_to"];
         if (isObject(relates) && !content["m.relates_to"]) raw.content = { ...content, "m.relates_to": relates };
+        const device = text(raw.content["from_device"]);
+        if (device && event.sender !== this.world.me) await this.#know(event.sender, device);
         await this.olm.receiveVerificationEvent(JSON.stringify(raw), new this.wasm.RoomId(event.roomId));
         const related = raw.content["m.relates_to"];
         const flow = isObject(related) ? text(related["event_id"]) : undefined;
         this.told.verification(event.sender, flow ?? event.id);
+    }
+
+    /** The machine drops what comes from devices that it does not know yet. */
+    async #know(userId: UserId, deviceId: string): Promise<void> {
+        const { wasm, olm } = this;
+        if (await olm.getDevice(new wasm.UserId(userId), new wasm.DeviceId(deviceId))) return;
+        await this.exclusive(() => this.send(olm.queryKeysForUsers([new wasm.UserId(userId)])));
     }
 
     // ------------------------------------------------------------ out

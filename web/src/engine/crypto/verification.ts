@@ -50,14 +50,15 @@ export class Verifications {
 
     #watchVerifier(id: string): void {
         const verifier = this.#requests.get(id)?.getVerification();
-        if (!verifier || this.#watched.has(id)) return;
-        this.#watched.add(id);
+        if (!verifier) return;
+        // our own QR code counts as a verifier too, until the other side chooses emoji
+        const isSas = this.#isSas(verifier);
+        const watched = isSas ? `${id} sas` : id;
+        if (this.#watched.has(watched)) return;
+        this.#watched.add(watched);
         void verifier.registerChangesCallback(async () => void this.#changed(id));
         // a SAS that the other side started is accepted at once: the choice was made in `accept`
-        if (this.#isSas(verifier) && !verifier.weStarted()) {
-            const accepted = verifier.accept();
-            if (accepted) void this.#send(accepted).catch(() => undefined);
-        }
+        if (isSas && !verifier.weStarted()) void this.#send(verifier.accept()).catch(() => undefined);
     }
 
     #changed(id: string): void {
@@ -72,6 +73,7 @@ export class Verifications {
         if (state.phase === "done" || state.phase === "cancelled") {
             for (const held of [this.#requests, this.#qr, this.#said]) held.delete(id);
             for (const held of [this.#watched, this.#confirmed]) held.delete(id);
+            this.#watched.delete(`${id} sas`);
             if (state.phase === "done") this.onDone();
         }
         void this.machine.flush().catch(() => undefined);
