@@ -35,6 +35,7 @@ from kerwen.mail.actions.recipients import Recipients
 from kerwen.mail.actions.records import Records
 from kerwen.mail.actions.release import Release
 from kerwen.mail.actions.report import Report
+from kerwen.mail.actions.reports_in import ReportsIn
 from kerwen.mail.actions.scripts import Scripts
 from kerwen.mail.actions.search import Search
 from kerwen.mail.actions.sign_keys import SignKeys
@@ -93,6 +94,7 @@ class MailHouse:
     sign_keys: SignKeys
     tidy: Tidy
     resolver: Resolver
+    reports_in: ReportsIn
     sending: Sending
     numbers: list[Number]
     at_stop: list[Callable[[], None]] = field(default_factory=list)
@@ -154,6 +156,8 @@ def build_mail(
     sign_keys = SignKeys(DkimFiles(keys / "dkim", host), clock)
     if config.mail_reports == "on":
         arrive.notice = sending.dmarc_reports.notice
+    reports_in = ReportsIn(db, host, clock)
+    arrive.reports = reports_in.take
     arrive.sealing_keys = report.keys = sign_keys.signing
     arrive.taste = tastes.taste
     submit = Submit(
@@ -208,6 +212,7 @@ def build_mail(
         sign_keys,
         tidy,
         resolver,
+        reports_in,
         sending,
         list(sending.numbers(report, resolver)),
         [watches.stop],

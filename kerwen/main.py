@@ -184,7 +184,7 @@ def _add_mail(
 
     if config.rspamd is not None:
         mail.arrive.opinion = Rspamd(outgoing, config.rspamd)
-    house.deeds.update(MailDeeds(mail.recipients, mail.sign_keys).deeds())
+    house.deeds.update(MailDeeds(mail.recipients, mail.sign_keys, mail.reports_in).deeds())
 
     def proved(address: str) -> None:
         limiter.give_back(Cost.LOGIN, address)

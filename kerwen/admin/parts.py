@@ -106,10 +106,12 @@ def build_admin(
         """The HTTP API, which is imported when an administrator first asks."""
         from kerwen.api.admin.accounts import AccountsApi
         from kerwen.api.admin.api import AdminTable
+        from kerwen.api.admin.mail import MailReportsApi
         from kerwen.api.admin.media import MediaAdminApi
         from kerwen.api.admin.rooms import RoomsApi
         from kerwen.api.admin.server import ServerApi
         from kerwen.api.admin.table import ConfirmApi, Confirmations
+        from kerwen.mail.actions.reports_in import ReportsIn
 
         confirmations = Confirmations(accounts.prove, clock)
         return AdminTable(
@@ -119,6 +121,7 @@ def build_admin(
                 RoomsApi(look, purge),
                 MediaAdminApi(accounts.moderate, quota, deletion),
                 ServerApi(look, reports, notices, audit),
+                MailReportsApi(ReportsIn(db, domain.partition(":")[0], clock)),
             ],
             confirmations,
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kerwen.api.admin_socket import Deed
 from kerwen.mail.actions.recipients import Recipients
+from kerwen.mail.actions.reports_in import ReportsIn
 from kerwen.mail.actions.sign_keys import SignKeys
 from kerwen.mail.dkim_keys import SigningKey
 
@@ -11,8 +14,9 @@ from kerwen.mail.dkim_keys import SigningKey
 class MailDeeds:
     """The commands below `kerwen alias` and `kerwen dkim`."""
 
-    def __init__(self, recipients: Recipients, keys: SignKeys) -> None:
+    def __init__(self, recipients: Recipients, keys: SignKeys, reports: ReportsIn) -> None:
         self._recipients = recipients
+        self._reports = reports
         self._keys = keys
 
     def deeds(self) -> dict[str, Deed]:
@@ -21,6 +25,7 @@ class MailDeeds:
             "alias add": self.alias_add,
             "alias drop": self.alias_drop,
             "alias list": self.alias_list,
+            "server mail-reports": self.mail_reports,
             "dkim list": self.dkim_list,
             "dkim prepare": self.dkim_prepare,
             "dkim rotate": self.dkim_rotate,
@@ -40,6 +45,20 @@ class MailDeeds:
         return [
             {"name": name, "target": target} for name, target in await self._recipients.listing()
         ]
+
+    async def mail_reports(self, days: int = 30) -> list[dict[str, Any]]:
+        """`kerwen server mail-reports [--days N]`: what other servers say of our mail."""
+        found = [
+            {"kind": kind, "reporter": who, "reports": n, "good": good, "bad": bad}
+            for kind, who, n, good, bad in await self._reports.sums(min(max(days, 1), 400))
+        ]
+        for one in await self._reports.page(min(max(days, 1), 400), 2**62, 20):
+            found += [
+                {"kind": one.kind, "reporter": one.reporter, "source": row.source,
+                 "what": row.what or "failed", "count": row.count}
+                for row in one.rows[:5]
+            ]  # fmt: skip
+        return found
 
     async def dkim_list(self) -> list[dict[str, str]]:
         """`kerwen dkim list`."""

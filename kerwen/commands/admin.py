@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ..
         ("audit", "the newest deeds of administrators", ()),
         ("reports", "what people reported", ()),
         ("close-report", "a report is handled", (("report", "NUMBER", "its number"),)),
+        ("mail-reports", "what other servers report of our mail, and of TLS", ()),
         ("removals", "removals under way, and those that were", ()),
         (
             "notice",
@@ -66,5 +67,7 @@ def _add_flags(group: str, word: str, command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--days", type=int, required=True, metavar="N", help="how old a message must be"
         )
+    elif (group, word) == ("server", "mail-reports"):
+        command.add_argument("--days", type=int, metavar="N", help="how far back; default 30")
     elif (group, word) == ("server", "audit"):
         command.add_argument("--count", type=int, metavar="N", help="how many")

@@ -16,13 +16,12 @@ import msgspec
 
 from kerwen.base.config import ACME_DIRECTORIES, SERVED_KINDS, Config
 from kerwen.mail import mta_sts
+from kerwen.mail.report_letter import DMARC_NAME, TLS_NAME
 from kerwen.mail.store.dkim_files import DkimFiles
 from kerwen.net.certificates import MAIL_LABELS
 from kerwen.net.outgoing import is_public
 
 TTL: Final = 3600
-DMARC_REPORTS: Final = "dmarc-reports"
-TLS_REPORTS: Final = "tls-reports"
 _TEXT_PIECE: Final = 250  # of the 255 that a string may have (RFC 1035 §3.3)
 _AUTHORITIES: Final = {"api.letsencrypt.org": "letsencrypt.org"}
 _SERVICES: Final = (
@@ -93,13 +92,13 @@ def _mail(config: Config, host: str) -> Iterator[Record]:
     for pair in pairs.values():
         for key in pair.keys:
             yield Record(key.record_name, "TXT", key.record, "DKIM: what signatures fit", "must")
-    reports = f"rua=mailto:{DMARC_REPORTS}@{host}"
+    reports = f"rua=mailto:{DMARC_NAME}@{host}"
     value = f"v=DMARC1; p=reject; {reports}"
     yield Record(f"_dmarc.{host}", "TXT", value, "DMARC: what becomes of forgeries", "must")
     policy = mta_sts.of_house(host, config.mta_sts)
     value = f"v=STSv1; id={mta_sts.own_id(policy)}"
     yield Record(mta_sts.record_name(host), "TXT", value, "MTA-STS: there is a policy")
-    value = f"v=TLSRPTv1; rua=mailto:{TLS_REPORTS}@{host}"
+    value = f"v=TLSRPTv1; rua=mailto:{TLS_NAME}@{host}"
     yield Record(f"_smtp._tls.{host}", "TXT", value, "who is told how TLS went")
 
 

@@ -13,6 +13,10 @@ import msgspec
 from kerwen.mail import dates
 
 DAY_S = 86_400
+DMARC_NAME = "dmarc-reports"
+TLS_NAME = "tls-reports"
+NAMES = frozenset({DMARC_NAME, TLS_NAME})
+"""Local parts that the house itself reads: where it asks others to send their reports."""
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):

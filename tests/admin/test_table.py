@@ -67,6 +67,7 @@ REVIEWED = {
     "GET reports": REPORTS,
     "DELETE reports/{reportNo}": REPORTS,
     "POST notices": "a message of the server's own",
+    "GET mail_reports": "reports of other servers: numbers, network addresses, no message",
     "GET audit": "the audit log, which holds no content",
 }
 # Of the specification: CS #server-administration, #account-moderation
@@ -218,6 +219,7 @@ async def _drive(desk: Desk, ayna: Person, room: str) -> None:
     await desk.must("DELETE", "reports/{reportNo}", reportNo=str(reports["reports"][0]["report"]))
     await desk.must("POST", "notices", {"user_id": ayna.id, "text": "Maintenance at noon"})
     await desk.must("GET", "statistics")
+    await desk.must("GET", "mail_reports")
     await desk.confirm()
     await desk.must("DELETE", "media/{serverName}/{mediaId}", **one)
     assert (await desk.must("DELETE", "accounts/{userId}/media", **me)) == {"deleted": 1}

@@ -77,6 +77,8 @@ class Arrive:
         self.greylist: Greylist | None = None
         self.sealing_keys: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None
         """The keys of which the first seals (ARC) what goes on elsewhere."""
+        self.reports: Callable[[bytes, bool], Awaitable[object]] | None = None
+        """Reads what comes for the house itself; whether its sender was proved."""
         self.notice: Callable[[Seen, Verdict, str, str], None] | None = None
         """Told of every message that was checked: its verdict, who brought it, its sender."""
 
@@ -110,6 +112,8 @@ class Arrive:
         if verdict is Verdict.REFUSE:
             domain = seen.dmarc.domain if seen.dmarc is not None else "its author"
             raise Refused(Reason.UNAUTHENTIC_MAIL, f"{domain} asks to refuse what it did not sign")
+        if self.reports is not None and any(one.found.house for one in accepted):
+            await self.reports(raw, seen.trusted)
         mark = self._draw(8).hex()
         now = self._clock()
         results = check.told(seen, peer, letter)

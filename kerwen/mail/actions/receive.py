@@ -56,7 +56,7 @@ class Receive:
         """
         async with self._db.read() as snap:
             found = await self._recipients.look(snap, address)
-            if found.elsewhere:
+            if found.elsewhere or found.house:
                 return found
             for account_no, _ in found.accounts:
                 account = await boxes.account(snap, account_no)

@@ -4,6 +4,7 @@ ayna@kerwen.test            the account ayna
 ayna+shop@kerwen.test       the same, with the detail `shop`
 office@kerwen.test          an alias: everybody it names, also elsewhere
 postmaster, abuse           aliases if there are such, else the administrators
+dmarc-reports, tls-reports  the house itself, which reads them
 anything@kerwen.test        whom `*` names, if anybody
 """
 
@@ -19,7 +20,7 @@ from kerwen.accounts.address import localpart_named
 from kerwen.accounts.store import accounts
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
-from kerwen.mail import dns
+from kerwen.mail import dns, report_letter
 from kerwen.mail.store import aliases
 from kerwen.storage.database import Database, Snap, retrying
 
@@ -32,6 +33,7 @@ class Found(msgspec.Struct, frozen=True):
 
     accounts: tuple[tuple[int, str], ...]
     elsewhere: tuple[str, ...] = ()
+    house: str = ""  # the house reads it itself: reports of other servers
 
 
 class Recipients:
@@ -56,7 +58,7 @@ class Recipients:
         local = address.rpartition("@")[0] if "@" in address else address
         local = local.lower() if local.isascii() else local
         found = await _Look(snap, self).name(local)
-        if not found.accounts and not found.elsewhere:
+        if not found.accounts and not found.elsewhere and not found.house:
             raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such recipient here")
         return found
 
@@ -126,6 +128,8 @@ class _Look:
     async def name(self, local: str) -> Found:
         """Whom a local part leads to."""
         if not await self._follow(local, 0) and not await self._role(local):
+            if local in report_letter.NAMES:
+                return Found((), (), local)
             await self._follow(aliases.CATCH_ALL, 0)
         return Found(tuple(self._accounts.items()), tuple(self._elsewhere))
 
