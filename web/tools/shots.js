@@ -42,7 +42,7 @@ export const VIEWS = {
     await page.waitForSelector("dialog svg[role=img]");
   } },
   menu: { path: FAMILY, act: async (page) => {
-    await page.locator("article").last().click({ button: "right", position: { x: 60, y: 20 } });
+    await page.locator("article").nth(-2).click({ button: "right", position: { x: 60, y: 20 } });
     await page.waitForSelector("[role=menu]");
   } },
   newchat: { path: "/", act: async (page) => {
@@ -97,7 +97,7 @@ for (const language of languages.split(","))
         if (only && !only.split("+").includes(name)) continue;
         await page.goto(base + path);
         await page.waitForFunction(() => !document.querySelector("[aria-busy=true]"));
-        await page.waitForTimeout(250);
+        await page.waitForTimeout(path.startsWith("/chats") ? 900 : 400);
         try {
           await act?.(page);
         } catch (error) {
