@@ -114,6 +114,7 @@ IMAGE_PIXELS_MAX = 50_000_000
 DISK_RESERVE = 64 * MIB  # blobs leave this much of the disk to the database
 FILE_NAME_MAX = 1024  # bytes of UTF-8
 CONTENT_TYPE_MAX = 255
+UPLOAD_PIECE_MIN = 16 * KIB  # of a file that comes in pieces; the last one may be smaller
 UPLOADS_PENDING_MAX = 50  # per account: created, not yet uploaded
 UPLOAD_PENDING_MS = 24 * 3_600_000
 UPLOAD_WAITERS_MAX = 10_000  # requests that wait for an upload to end

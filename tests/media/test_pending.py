@@ -155,3 +155,89 @@ async def test_announced_media_is_not_open_to_anyone(tmp_path: Path) -> None:
     answer = await house.call("GET", f"/_matrix/media/v3/download/{name}", token=None)
     assert answer.errcode == "M_NOT_FOUND"
     await house.close()
+
+
+KIB = 1024
+
+
+async def piece(
+    house: House, name: str, data: bytes, range_: str, token: str = "ayna", *, cut: bool = False
+) -> Answer:
+    headers = {"Content-Type": "text/plain", "Content-Range": range_}
+    return await house.call(
+        "PUT",
+        f"{UPLOAD}{name}?filename=a.txt",
+        token=token,
+        headers=headers,
+        chunks=[data],
+        cut=cut,
+    )
+
+
+async def test_in_pieces(house: House) -> None:
+    name, whole = await create(house), bytes(range(256)) * 160  # 40 KiB
+    first, second, last = whole[: 16 * KIB], whole[16 * KIB : 32 * KIB], whole[32 * KIB :]
+    config = await house.call("GET", "/_matrix/client/v1/media/config")
+    assert config.json["org.kerwen.upload.pieces"] is True
+    assert (await piece(house, name, b"", "bytes */40960")).json == {"received": 0}
+    assert (await piece(house, name, first, "bytes 0-16383/40960")).json == {"received": 16384}
+    twice = await piece(house, name, first, "bytes 0-16383/40960")
+    assert twice.json == {"received": 16384}, "its answer was lost: nothing comes double"
+    ahead = await piece(house, name, last, "bytes 32768-40959/40960")
+    assert ahead.json == {"received": 16384}
+    await piece(house, name, second[:100], "bytes 16384-32767/40960", cut=True)
+    assert (await piece(house, name, b"", "bytes */40960")).json == {"received": 16384}
+    assert (await piece(house, name, second, "bytes 16384-32767/40960")).json["received"] == 32768
+    assert (await piece(house, name, last, "bytes 32768-40959/40960")).json["received"] == 40960
+    down = await house.download(name)
+    assert (down.body, down.headers["content-type"]) == (whole, "text/plain")
+    again = await piece(house, name, b"", "bytes */40960")
+    assert again.errcode == "M_CANNOT_OVERWRITE_MEDIA"
+    own = (await house.call("GET", "/_kerwen/media")).json
+    assert (own["bytes"], own["files"], len(house.files())) == (40960, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "range_", "status", "errcode"),
+    [
+        (b"x" * 100, "bytes 0-99/40960", 400, "M_INVALID_PARAM"),  # too small
+        (b"x" * 100, "bytes 0-16383/40960", 400, "M_INVALID_PARAM"),  # shorter than it says
+        (b"x" * 20000, "bytes 0-16383/40960", 413, "M_TOO_LARGE"),  # longer
+        (b"x", "bytes 5-4/10", 400, "M_INVALID_PARAM"),
+        (b"x", "bytes 0-10/10", 400, "M_INVALID_PARAM"),
+        (b"x", "lines 0-1/2", 400, "M_INVALID_PARAM"),
+        (b"x" * 16384, "bytes 0-16383/999999999999", 413, "M_TOO_LARGE"),
+    ],
+)
+async def test_bad_pieces(
+    house: House, data: bytes, range_: str, status: int, errcode: str
+) -> None:
+    name = await create(house)
+    answer = await piece(house, name, data, range_)
+    assert (answer.status, answer.errcode) == (status, errcode)
+    assert house.files() == []
+    assert (await piece(house, name, b"x", "bytes 0-0/1", "batyr")).errcode == "M_FORBIDDEN"
+
+
+async def test_pieces_at_the_same_time(house: House) -> None:
+    name, data = await create(house), b"x" * 16384
+    answers = await asyncio.gather(
+        *(piece(house, name, data, "bytes 0-16383/32768") for _ in range(5))
+    )
+    assert {answer.json["received"] for answer in answers} == {16384}
+    assert len(house.files()) == 1
+
+
+async def test_pieces_go_with_their_time_and_count_in_the_quota(tmp_path: Path) -> None:
+    house = House(tmp_path, rules=MediaRules(quota=40_000))
+    name, other = await create(house), await create(house)
+    data = b"x" * 16384
+    assert (await piece(house, name, data, "bytes 0-16383/32768")).status == 200
+    assert (await piece(house, other, data, "bytes 0-16383/32768")).status == 200
+    over = await piece(house, other, data, "bytes 16384-32767/32768")
+    assert over.status == 403
+    clean = Clean(house.db, house.blobs, house.clock)
+    house.clock.ms += 2 * 24 * 3_600_000
+    assert await clean.sweep() == 0, "a row names them"
+    assert await clean.expire() == 2
+    assert house.files() == []

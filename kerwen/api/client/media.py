@@ -16,10 +16,12 @@ from kerwen.media.actions.download import Downloads, NoRemoteMedia, RemoteMedia
 from kerwen.media.actions.quota import Quota
 from kerwen.media.actions.thumbnail import Thumbnails
 from kerwen.media.actions.upload import Creation, Incoming, Uploads
+from kerwen.media.actions.upload_pieces import Pieces
 from kerwen.media.arrivals import Arrivals
 from kerwen.media.content_type import declared
 from kerwen.media.disposition import disposition, file_name
 from kerwen.media.mxc import mxc
+from kerwen.media.pieces import piece_of
 from kerwen.media.ranges import Unsatisfiable, matches, wanted_range
 from kerwen.media.rules import MediaRules
 from kerwen.media.store import Media
@@ -75,6 +77,7 @@ class MediaApi:
         self._domain = domain
         self._rules = rules
         self._uploads = Uploads(db, blobs, rules, clock)
+        self._pieces = Pieces(db, blobs, self._uploads)
         self._creation = Creation(db, rules, clock)
         self.downloads = Downloads(
             db, domain, Arrivals(feed), remote or NoRemoteMedia(), rules, clock
@@ -130,12 +133,15 @@ class MediaApi:
             "unused_expires_at": fresh.expires_ms,
         }
 
-    async def fill(self, request: Request) -> bytes:
-        """PUT /_matrix/media/v3/upload/{serverName}/{mediaId}"""
+    async def fill(self, request: Request) -> bytes | dict[str, int]:
+        """PUT /_matrix/media/v3/upload/{serverName}/{mediaId}: whole, or piece by piece"""
         if request.params["serverName"] != self._domain:
             raise Refused(Reason.NOT_FOUND, "Unknown media ID")
-        await self._uploads.fill(_incoming(request), request.params["mediaId"])
-        return b"{}"
+        media_id, piece = request.params["mediaId"], piece_of(request.header(b"content-range"))
+        if piece is None:
+            await self._uploads.fill(_incoming(request), media_id)
+            return b"{}"
+        return {"received": await self._pieces.take(_incoming(request), media_id, piece)}
 
     async def download(self, request: Request) -> Reply:
         """GET /_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}"""
@@ -173,9 +179,9 @@ class MediaApi:
         )
         return await self._serve_thumbnail(request, media, wanted)
 
-    async def config(self, request: Request) -> dict[str, int]:
+    async def config(self, request: Request) -> dict[str, int | bool]:
         """GET /_matrix/client/v1/media/config"""
-        return {"m.upload.size": self._rules.upload_bytes_max}
+        return {"m.upload.size": self._rules.upload_bytes_max, "org.kerwen.upload.pieces": True}
 
     async def preview(self, request: Request) -> dict[str, str | int]:
         """GET /_matrix/client/v1/media/preview_url"""

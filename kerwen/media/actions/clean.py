@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kerwen.base.clock import Clock
-from kerwen.media import store
+from kerwen.media import piece_store, store
 from kerwen.storage.blobs import Blobs, Named
 from kerwen.storage.database import Database, retrying
 
@@ -28,9 +28,9 @@ class Clean:
         self._owners = [self.named, *others]
 
     async def named(self, keys: Sequence[str]) -> set[str]:
-        """Which of these blobs are media or thumbnails."""
+        """Which of these blobs are media, thumbnails or pieces."""
         async with self._db.read(long=True) as snap:
-            return await store.named(snap, keys)
+            return await store.named(snap, keys) | await piece_store.named(snap, keys)
 
     async def expire(self) -> int:
         """Removes created media whose time to be uploaded is over; how many there were."""
@@ -42,7 +42,26 @@ class Clean:
 
         while removed := await retrying(write):
             count += removed
+        await self._drop_pieces()
         return count
+
+    async def _drop_pieces(self) -> None:
+        """Pieces of uploads that are whole, or will never be."""
+        while True:
+            async with self._db.read() as snap:
+                left = await piece_store.left(snap, _AT_ONCE)
+            if not left:
+                return
+            await self._forget_pieces({media_id for media_id, _ in left})
+            await self._blobs.delete(blob for _, blob in left)
+
+    async def _forget_pieces(self, media_ids: set[str]) -> None:
+        async def write() -> None:
+            async with self._db.write() as tx:
+                for media_id in media_ids:
+                    await piece_store.drop(tx, media_id)
+
+        await retrying(write)
 
     async def prove(self) -> int:
         """Looks at the files of rows that were written while the disk was at them: what a crash

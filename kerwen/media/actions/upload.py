@@ -100,21 +100,22 @@ class Uploads:
         # CS #put_matrixmediav3uploadservernamemediaid
         """
         async with self._db.read() as snap:
-            self._may_fill(await store.look(snap, OURS, media_id), file.account_no)
+            self.may_fill(await store.look(snap, OURS, media_id), file.account_no)
         await self._may_upload(file)
         blob = await self._blobs.put(file.chunks, self._rules.upload_bytes_max, file.size)
         media = self._media(file, blob, media_id)
 
         async def write() -> None:
             async with self._db.write() as tx:
-                self._may_fill(await store.find(tx, OURS, media_id), file.account_no)
+                self.may_fill(await store.find(tx, OURS, media_id), file.account_no)
                 await self._take_quota(tx, file.account_no, blob.size)
                 await store.fill(tx, media)
                 tx.change(Kind.ACCOUNT, file.account_no)
 
         await self._name(blob, write)
 
-    def _may_fill(self, media: Media | None, account_no: int) -> None:
+    def may_fill(self, media: Media | None, account_no: int) -> None:
+        """`Refused`: as `fill`."""
         if media is None or (media.expires_ms or self._clock()) < self._clock():
             raise Refused(Reason.NOT_FOUND, "Unknown media ID")
         if media.account_no != account_no:
@@ -124,16 +125,21 @@ class Uploads:
 
     async def _may_upload(self, file: Incoming) -> None:
         """What can be refused before the first byte is read."""
-        most = self._rules.upload_bytes_max
-        if file.size is not None and file.size > most:
-            raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
+        self.may_be(file.size or 0)
         async with self._db.read() as snap:
-            self._may_use(await store.usage(snap, file.account_no), file.size or 0)
+            self.may_use(await store.usage(snap, file.account_no), file.size or 0)
+
+    def may_be(self, size: int) -> None:
+        """`Refused(TOO_LARGE)` for a file of more bytes than one may have."""
+        most = self._rules.upload_bytes_max
+        if size > most:
+            raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
 
     async def _take_quota(self, tx: Tx, account_no: int, size: int) -> None:
-        self._may_use(await store.use(tx, account_no, size, 1), 0)
+        self.may_use(await store.use(tx, account_no, size, 1), 0)
 
-    def _may_use(self, usage: store.Usage, more: int) -> None:
+    def may_use(self, usage: store.Usage, more: int) -> None:
+        """`Refused(OVER_QUOTA)` where `more` bytes would be too many."""
         quota = self._rules.quota if usage.quota is None else usage.quota
         if usage.bytes + more > quota:
             raise Refused(Reason.OVER_QUOTA, "Your files would need more room than you have here")
