@@ -28,6 +28,7 @@ from kerwen.mail.actions.filter import Filter
 from kerwen.mail.actions.filter_rules import FilterRules
 from kerwen.mail.actions.greylist import Greylist
 from kerwen.mail.actions.mailboxes import Mailboxes
+from kerwen.mail.actions.open_keys import OpenKeys
 from kerwen.mail.actions.outcomes import Outcomes
 from kerwen.mail.actions.queue import Queue
 from kerwen.mail.actions.receive import Receive
@@ -95,6 +96,7 @@ class MailHouse:
     tidy: Tidy
     resolver: Resolver
     reports_in: ReportsIn
+    open_keys: OpenKeys
     sending: Sending
     numbers: list[Number]
     at_stop: list[Callable[[], None]] = field(default_factory=list)
@@ -163,6 +165,8 @@ def build_mail(
     submit = Submit(
         host, recipients, receive, outcomes, sign_keys.signing, secrets.token_bytes, clock
     )
+    open_keys = OpenKeys(db, host, clock)
+    submit.all_publish = open_keys.all_publish
 
     async def keep_tidy() -> None:
         while True:
@@ -213,6 +217,7 @@ def build_mail(
         tidy,
         resolver,
         reports_in,
+        open_keys,
         sending,
         list(sending.numbers(report, resolver)),
         [watches.stop],

@@ -1,4 +1,4 @@
-"""Builds what mail has beside its doors, each part when it is first wanted: imports."""
+"""Builds what mail has beside its doors, each part when it is first wanted."""
 
 from __future__ import annotations
 
@@ -70,8 +70,10 @@ def build_more(
 
     def routes() -> Iterable[Route]:
         from kerwen.api.client.mail_import import MailImportApi
+        from kerwen.api.client.open_keys import OpenKeysApi
 
         yield from MailImportApi(importing()).routes()
+        yield from OpenKeysApi(mail.open_keys, mail.recipients.domain).routes()
 
     async def close() -> None:
         if jobs.cache_info().currsize:

@@ -49,6 +49,8 @@ class Submit:
         self._keys = keys
         self._draw = draw
         self._clock = clock
+        self.all_publish: Callable[[int, Sequence[Accepted]], Awaitable[bool]] | None = None
+        """Whether a sender and all recipients publish OpenPGP keys here."""
 
     async def check_sender(self, sender: Sender, address: str) -> None:
         """`Refused(SENDER_NOT_YOURS)` where an address is not the account's own, nor an alias of
@@ -95,7 +97,7 @@ class Submit:
                      eight_bit=leaves and not raw.isascii(), account_no=sender.account_no),
             [one.found for one in accepted],
             pieces,
-            here=auth_results.build(self._host, [Result("auth", "pass")]),
+            here=auth_results.build(self._host, await self._results(sender, accepted)),
             onward=delivered_to(aliases),
             addressees=addressees(accepted),
             mark=mark.encode() if added else b"",
@@ -104,6 +106,13 @@ class Submit:
         )  # fmt: skip
         await self._outcomes.report(letter, accepted, told, pieces, trusted=True)
         return mark
+
+    async def _results(self, sender: Sender, accepted: Sequence[Accepted]) -> list[Result]:
+        """What we say of it to those here: nobody else can (RFC 8601 §5)."""
+        found = [Result("auth", "pass")]
+        if self.all_publish is not None and await self.all_publish(sender.account_no, accepted):
+            found.append(Result("x-openpgp-keys", "pass"))
+        return found
 
     async def _check_authors(self, sender: Sender, authors: Sequence[str]) -> None:
         """Nobody writes as one of the others here. Whoever writes as somebody elsewhere (another

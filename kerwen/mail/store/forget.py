@@ -23,6 +23,8 @@ _TABLES = tuple(
         "mail_delivered",
         "mail_imported",
         "mail_import_places",
+        "mail_open_keys",
+        "mail_masks",
         "mail_metadata",
         "mail_tastes",
         "mail_subscriptions",
