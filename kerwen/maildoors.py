@@ -18,6 +18,11 @@ from kerwen.mail.actions.prove_sender import ProveSender
 from kerwen.mail.actions.sign_in import SignIn
 from kerwen.mail.actions.usage import Usage
 from kerwen.mailhouse import MailHouse
+from kerwen.managesieve.server import managesieve_door
+from kerwen.managesieve.session import Deeds as SieveDeeds
+from kerwen.net.line_door import LineDoor
+from kerwen.pop3.server import pop3_door
+from kerwen.pop3.session import Deeds as Pop3Deeds
 from kerwen.smtp.deeds import Deeds as SmtpDeeds
 from kerwen.smtp.rates import Rates
 from kerwen.smtp.server import SmtpServer
@@ -103,3 +108,30 @@ def build_smtp(
     rates = Rates(time.monotonic, on=config.limits_rates)
     deeds = SmtpDeeds(mail.arrive, mail.submit, ProveSender(feed, sign_in), rates, spend, proved)
     return SmtpServer(deeds, mail.recipients.domain, plain=config.dev, limited=config.limits_rates)
+
+
+def build_pop3(
+    config: Config,
+    mail: MailHouse,
+    sign_in: SignIn,
+    spend: Callable[[str], None],
+    proved: Callable[[str], None],
+) -> LineDoor:
+    """The POP3 doors."""
+    deeds = Pop3Deeds(
+        sign_in, mail.mailboxes, mail.views, mail.records, mail.expunge, spend, proved
+    )
+    return pop3_door(deeds, plain=config.dev, slow_failures=config.limits_rates)
+
+
+def build_managesieve(
+    config: Config,
+    feed: Feed,
+    mail: MailHouse,
+    sign_in: SignIn,
+    spend: Callable[[str], None],
+    proved: Callable[[str], None],
+) -> LineDoor:
+    """The door for Sieve scripts."""
+    deeds = SieveDeeds(mail.scripts, ProveSender(feed, sign_in), spend, proved)
+    return managesieve_door(deeds, plain=config.dev, slow_failures=config.limits_rates)

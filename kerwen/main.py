@@ -200,6 +200,14 @@ def _add_mail(
     house.factories["submissions"] = smtp.submissions
     house.take_tls.append(smtp.take_tls)
     house.stop_doors.append(smtp.stop)
+    pop3 = maildoors.build_pop3(config, mail, sign_in, spend, proved)
+    house.factories["pop3"] = pop3.clear
+    house.factories["pop3s"] = pop3.secure
+    sieve = maildoors.build_managesieve(config, feed, mail, sign_in, spend, proved)
+    house.factories["managesieve"] = sieve.clear
+    for door in (pop3, sieve):
+        house.take_tls.append(door.take_tls)
+        house.stop_doors.append(door.stop)
     house.deeds.update(QueueDeeds(mail.queue).deeds())
     house.metrics.add(*mail.numbers)
     house.at_stop += mail.at_stop
@@ -208,6 +216,9 @@ def _add_mail(
     house.metrics.add(
         Number("imap_connections", "gauge", "IMAP connections", lambda: len(imap.connections)),
         Number("imap_running", "gauge", "IMAP connections at work", lambda: len(imap.tasks)),
+        Number("pop3_connections", "gauge", "POP3 connections", lambda: len(pop3.connections)),
+        Number("sieve_connections", "gauge", "ManageSieve", lambda: len(sieve.connections)),
+        Number("sieve_faults", "counter", "Scripts gone wrong", lambda: mail.filter.faults),
         Number("smtp_connections", "gauge", "SMTP connections", lambda: len(smtp.connections)),
         Number("smtp_running", "gauge", "SMTP connections at work", lambda: len(smtp.tasks)),
         Number("smtp_refused", "counter", "SMTP connections too many", lambda: smtp.turned_away),

@@ -20,6 +20,7 @@ MAIL_PROGRAMS = {
     "script": "bsdutils",
     "swaks": "swaks",
     "msmtp": "msmtp",
+    "mpop": "mpop",
 }
 """Each with the package of Debian that has it; tests/programs runs them."""
 

@@ -23,6 +23,8 @@ PORTS: Final = {
     "submissions": 465,
     "imap": 143,
     "imaps": 993,
+    "pop3": 110,
+    "pop3s": 995,
     "managesieve": 4190,
     "federation": 8448,
 }
@@ -30,8 +32,8 @@ PORTS: Final = {
 
 CHAT_KINDS: Final = frozenset({"http", "https", "federation"})
 MAIL_KINDS: Final = frozenset(PORTS) - CHAT_KINDS
-SERVED_KINDS: Final = frozenset(PORTS) - {"managesieve"}  # the others may be named already
-TLS_KINDS: Final = frozenset({"https", "federation", "submissions", "imaps"})
+SERVED_KINDS: Final = frozenset(PORTS)
+TLS_KINDS: Final = frozenset({"https", "federation", "submissions", "imaps", "pop3s"})
 
 ACME_DIRECTORIES: Final = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",

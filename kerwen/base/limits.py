@@ -285,3 +285,14 @@ SIEVE_EDITS_MAX = 64  # changes to the header of one message
 SIEVE_REMEMBERED_MAX = 10_000  # messages and correspondents that an account's scripts remember
 SIEVE_CACHE_MAX = 50_000  # accounts of which it is known in memory whether they have a script
 SIEVE_COMPILED_BYTES = 16 * MIB  # sources of the compiled scripts that are kept
+
+# ManageSieve and POP3
+MANAGESIEVE_LINE_MAX = 8 * KIB  # a command without its literals
+MANAGESIEVE_LITERAL_MAX = SIEVE_SCRIPT_MAX + 8 * KIB  # literals of one command, together
+MANAGESIEVE_LITERAL_EARLY_MAX = 16 * KIB  # the same before log-in
+MANAGESIEVE_SKIPPED_MAX = 4 * MIB  # a literal that is too long is read past up to this size
+MANAGESIEVE_CONNECTIONS_MAX = 2_000
+POP3_LINE_MAX = 2 * KIB
+POP3_AUTH_LINE_MAX = 12 * KIB
+POP3_CONNECTIONS_MAX = 5_000
+POP3_MESSAGES_MAX = 20_000  # of a mailbox that are shown, the oldest

@@ -30,6 +30,8 @@ def test_development_needs_nothing(tmp_path: Path) -> None:
         "submissions": "127.0.0.1:10465",
         "imap": "127.0.0.1:10143",
         "imaps": "127.0.0.1:10993",
+        "pop3": "127.0.0.1:10110",
+        "pop3s": "127.0.0.1:10995",
         "managesieve": "127.0.0.1:14190",
         "federation": "127.0.0.1:18448",
     }
