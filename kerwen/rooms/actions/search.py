@@ -21,7 +21,7 @@ from kerwen.rooms.actions.render import render_all
 from kerwen.rooms.actions.search_index import SearchIndex
 from kerwen.rooms.actions.sync import ignored_users
 from kerwen.rooms.actions.sync_rooms import passes
-from kerwen.rooms.actions.visible import visible_events, visible_room
+from kerwen.rooms.actions.visible import visible_events, visible_in_rooms, visible_room
 from kerwen.rooms.filters import EventFilter
 from kerwen.rooms.search_words import KEYS, question
 from kerwen.rooms.store import events, members, search, state, users
@@ -156,10 +156,9 @@ class Search:
             asked.rooms = await self._rooms(snap, asked)
             if len(asked.rooms) > _OPEN_MAX or await ignored_users(snap, user_no):
                 return None
-            for room_no in asked.rooms:
-                asked.sights[room_no] = sight = await visible_events(snap, room_no, user_id)
-                if not sight.everything:
-                    return None
+            asked.sights = await visible_in_rooms(snap, asked.rooms, user_id)
+            if not all(sight.everything for sight in asked.sights.values()):
+                return None
         wish = question(asked.criteria.search_term, asked.rooms)
         nos: list[int] = []
         if wish is not None and asked.rooms:

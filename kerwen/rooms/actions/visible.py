@@ -6,6 +6,8 @@ and state.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import msgspec
 
 from kerwen.base.errors import Reason, Refused
@@ -37,8 +39,23 @@ def _membership(client: bytes) -> str:
 
 async def visible_events(snap: Snap, room_no: int, user_id: str) -> Sight:
     """What a person sees of a room."""
-    visibilities = await state.stretches(snap, room_no, "m.room.history_visibility", "")
-    memberships = await state.stretches(snap, room_no, "m.room.member", user_id)
+    return _sight(
+        await state.stretches(snap, room_no, "m.room.history_visibility", ""),
+        await state.stretches(snap, room_no, "m.room.member", user_id),
+    )
+
+
+async def visible_in_rooms(snap: Snap, rooms: Collection[int], user_id: str) -> dict[int, Sight]:
+    """What a person sees of each of some rooms."""
+    seen = await state.stretches_of_rooms(snap, rooms, "m.room.history_visibility", "")
+    been = await state.stretches_of_rooms(snap, rooms, "m.room.member", user_id)
+    return {room_no: _sight(seen.get(room_no, ()), been.get(room_no, ())) for room_no in rooms}
+
+
+def _sight(
+    visibilities: Sequence[tuple[int, int | None, bytes]],
+    memberships: Sequence[tuple[int, int | None, bytes]],
+) -> Sight:
     return Sight(
         [(first, end, _visibility(client)) for first, end, client in visibilities],
         [(first, end, _membership(client)) for first, end, client in memberships],

@@ -67,6 +67,12 @@ _STRETCHES = sql(
     " where s.room_no = :room_no and s.type = :type and s.state_key = :state_key"
     " order by s.from_seq"
 )
+_STRETCHES_OF_ROOMS = sql(
+    "select s.room_no, s.from_seq, s.to_seq, e.client from room_state s"
+    " join events e on e.event_no = s.event_no"
+    " where s.room_no {in_ints:rooms} and s.type = :type and s.state_key = :state_key"
+    " order by s.room_no, s.from_seq"
+)
 _CHANGES = sql(
     f"select {_SHOWN} from room_state s join events e on e.event_no = s.event_no"
     " where s.room_no = :room_no and s.pos > :since and s.pos <= :upto order by s.from_seq"
@@ -169,6 +175,19 @@ async def stretches(
     """(from_seq, to_seq, client form) of everything that one entry ever was."""
     rows = await snap.all(_STRETCHES, room_no=room_no, type=event_type, state_key=state_key)
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def stretches_of_rooms(
+    snap: Snap, rooms: Iterable[int], event_type: str, state_key: str
+) -> dict[int, list[tuple[int, int | None, bytes]]]:
+    """The same of several rooms, by room."""
+    rows = await snap.all(
+        _STRETCHES_OF_ROOMS, rooms=list(rooms), type=event_type, state_key=state_key
+    )
+    found: dict[int, list[tuple[int, int | None, bytes]]] = {}
+    for room_no, first, end, client in rows:
+        found.setdefault(room_no, []).append((first, end, client))
+    return found
 
 
 async def changed(snap: Snap, room_no: int, since: int, upto: int) -> list[Stored]:
