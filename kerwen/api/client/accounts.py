@@ -19,6 +19,7 @@ from kerwen.accounts.actions.manage_devices import ManageDevices
 from kerwen.accounts.actions.moderate import Moderate
 from kerwen.accounts.actions.open_session import DeviceIdTaken, Lives, OpenSession
 from kerwen.accounts.actions.prove import Prove
+from kerwen.accounts.actions.recovery_key import RecoveryKeys
 from kerwen.accounts.actions.refresh import Refresh
 from kerwen.accounts.actions.register import OnRegistered, Register
 from kerwen.accounts.actions.remove_devices import OnDevice, RemoveDevices
@@ -131,6 +132,7 @@ class Accounts:
             clock=clock,
         )
         self.app_passwords = AppPasswords(db, vaults, clock)
+        self.recovery_keys = RecoveryKeys(db, vaults)
         self.log_in = LogIn(
             db, domain, self.prove, self.app_passwords, self.sessions, vaults, clock
         )
@@ -176,7 +178,7 @@ class Accounts:
             AccountApi(self.change_password, self.deactivate, prove),
             DevicesApi(self.manage_devices, prove, self._clock),
             AdminApi(self.moderate),
-            HouseholdApi(self.app_passwords, self.reset_password, prove),
+            HouseholdApi(self.app_passwords, self.reset_password, prove, self.recovery_keys),
         ]
         areas.append(SecondFactorApi(self.factors, self.reset_factors, prove))
         return [route for area in areas for route in area.routes()]
