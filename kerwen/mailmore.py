@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kerwen.api.admin_socket import Deed
 from kerwen.api.http import Route
+from kerwen.base.clock import now_ms
 from kerwen.base.config import Config
 from kerwen.export.actions.mail import MailExport
 from kerwen.mail.actions.usage import Usage
@@ -70,10 +72,14 @@ def build_more(
 
     def routes() -> Iterable[Route]:
         from kerwen.api.client.mail_import import MailImportApi
+        from kerwen.api.client.masks import MasksApi
         from kerwen.api.client.open_keys import OpenKeysApi
+        from kerwen.mail.actions.masks import Masks
 
         yield from MailImportApi(importing()).routes()
         yield from OpenKeysApi(mail.open_keys, mail.recipients.domain).routes()
+        masks = Masks(db, secrets.token_bytes, now_ms)
+        yield from MasksApi(masks, mail.recipients.domain).routes()
 
     async def close() -> None:
         if jobs.cache_info().currsize:

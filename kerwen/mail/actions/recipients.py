@@ -4,6 +4,7 @@ ayna@kerwen.test            the account ayna
 ayna+shop@kerwen.test       the same, with the detail `shop`
 office@kerwen.test          an alias: everybody it names, also elsewhere
 postmaster, abuse           aliases if there are such, else the administrators
+shop.x4k3…@kerwen.test      a masked address: the account that made it, until it is shut
 dmarc-reports, tls-reports  the house itself, which reads them
 anything@kerwen.test        whom `*` names, if anybody
 """
@@ -20,8 +21,8 @@ from kerwen.accounts.address import localpart_named
 from kerwen.accounts.store import accounts
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
-from kerwen.mail import dns, report_letter
-from kerwen.mail.store import aliases
+from kerwen.mail import dns, masked, report_letter
+from kerwen.mail.store import aliases, masks
 from kerwen.storage.database import Database, Snap, retrying
 
 DETAIL: Final = "+"
@@ -127,6 +128,10 @@ class _Look:
 
     async def name(self, local: str) -> Found:
         """Whom a local part leads to."""
+        # before accounts: nobody may take a masked address over by registering its name
+        if masked.is_mask(local) and (mask := await masks.find(self._snap, local)) is not None:
+            account_no, enabled = mask
+            return Found(((account_no, ""),) if enabled else ())
         if not await self._follow(local, 0) and not await self._role(local):
             if local in report_letter.NAMES:
                 return Found((), (), local)

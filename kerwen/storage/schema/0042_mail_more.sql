@@ -24,12 +24,26 @@ create table mail_open_keys (
 );
 create unique index mail_open_keys_hash on mail_open_keys (hash);
 
--- Addresses that hide an account's own; the name is no secret, whose it is stays here.
+-- Addresses that hide an account's own.
 create table mail_masks (
     local TEXT primary key,
     account_no BIGINT not null,
     made_ms BIGINT not null,
-    enabled BIGINT not null,           -- 0: mail to it is refused
-    note TEXT not null                 -- the owner's own word for it
+    enabled BIGINT not null            -- 0: mail to it is refused
 ) {without_rowid};
 create index mail_masks_account on mail_masks (account_no);
+
+-- Mailing lists: an address whose mail goes to its members.
+create table mail_lists (
+    local TEXT primary key,
+    title TEXT not null,
+    owner TEXT not null,               -- a local part here: who is told of trouble
+    posting TEXT not null,             -- who may write to it: members, owner or anyone
+    made_ms BIGINT not null
+) {without_rowid};
+create table mail_list_members (
+    local TEXT not null,
+    address TEXT not null,
+    joined_ms BIGINT not null,
+    primary key (local, address)
+) {without_rowid};
