@@ -21,6 +21,7 @@ from kerwen.mail.actions.check import Check
 from kerwen.mail.actions.compact import Compact
 from kerwen.mail.actions.copy import Copy
 from kerwen.mail.actions.deliver import Deliver
+from kerwen.mail.actions.email_changes import EmailChanges
 from kerwen.mail.actions.email_query import EmailQuery
 from kerwen.mail.actions.expunge import Expunge
 from kerwen.mail.actions.fetch import Fetch
@@ -28,8 +29,10 @@ from kerwen.mail.actions.filter import Filter
 from kerwen.mail.actions.filter_rules import FilterRules
 from kerwen.mail.actions.greylist import Greylist
 from kerwen.mail.actions.mailboxes import Mailboxes
+from kerwen.mail.actions.objects import Objects
 from kerwen.mail.actions.open_keys import OpenKeys
 from kerwen.mail.actions.outcomes import Outcomes
+from kerwen.mail.actions.push_states import PushStates
 from kerwen.mail.actions.queue import Queue
 from kerwen.mail.actions.receive import Receive
 from kerwen.mail.actions.recipients import Recipients
@@ -37,14 +40,17 @@ from kerwen.mail.actions.records import Records
 from kerwen.mail.actions.release import Release
 from kerwen.mail.actions.report import Report
 from kerwen.mail.actions.reports_in import ReportsIn
+from kerwen.mail.actions.revise import Revise
 from kerwen.mail.actions.scripts import Scripts
 from kerwen.mail.actions.search import Search
 from kerwen.mail.actions.sign_keys import SignKeys
 from kerwen.mail.actions.store_flags import StoreFlags
+from kerwen.mail.actions.submissions import Submissions
 from kerwen.mail.actions.submit import Submit
 from kerwen.mail.actions.tastes import Tastes
 from kerwen.mail.actions.tidy import Tidy
 from kerwen.mail.actions.unlock import OpenVaults
+from kerwen.mail.actions.uploads import Uploads
 from kerwen.mail.actions.views import Views
 from kerwen.mail.actions.watch import MailWatches
 from kerwen.mail.parts import Sending, build_sending
@@ -84,6 +90,12 @@ class MailHouse:
     views: Views
     account_views: AccountViews
     email_query: EmailQuery
+    email_changes: EmailChanges
+    revise: Revise
+    uploads: Uploads
+    objects: Objects
+    submissions: Submissions
+    push_states: PushStates
     watches: MailWatches
     queue: Queue
     recipients: Recipients
@@ -168,10 +180,15 @@ def build_mail(
     open_keys = OpenKeys(db, host, clock)
     submit.all_publish = open_keys.all_publish
 
+    uploads = Uploads(db, blobs, delivery_keys, records, clock)
+    submissions = Submissions(db, submit, queue, records, delivery_keys, clock)
+
     async def keep_tidy() -> None:
         while True:
             await asyncio.sleep(_TIDY_S)
             await tidy.run()
+            await tidy.forget_objects()
+            await uploads.sweep()
             await sending.tidy(reports=config.mail_reports == "on")
             await greylist.sweep()
             await scripted.sweep()
@@ -195,7 +212,7 @@ def build_mail(
         Append(db, blobs, delivery_keys, tags, release, clock, quota),
         StoreFlags(db, views),
         copy,
-        Expunge(db, release, views),
+        Expunge(db, release, views, clock),
         Changes(db),
         compact,
         records,
@@ -205,6 +222,12 @@ def build_mail(
         views,
         AccountViews(db, views, mailboxes),
         EmailQuery(records, search),
+        EmailChanges(db),
+        Revise(db, release, views, clock, quota),
+        uploads,
+        Objects(db, records, delivery_keys, clock),
+        submissions,
+        PushStates(db),
         watches,
         queue,
         recipients,
@@ -221,6 +244,13 @@ def build_mail(
         sending,
         list(sending.numbers(report, resolver)),
         [watches.stop],
-        [compact.work, tastes.work, keep_tidy, sign_keys.begin, sending.sender.run],
+        [
+            compact.work,
+            tastes.work,
+            keep_tidy,
+            sign_keys.begin,
+            sending.sender.run,
+            submissions.work,
+        ],
         [close],
     )

@@ -229,7 +229,7 @@ def _add_mail(
     def jmap() -> Iterable[Route]:
         from kerwen.jmapdoor import build_jmap
 
-        door = build_jmap(config, db, mail, sign_in, limiter.spend, proved)
+        door = build_jmap(config, db, feed, mail, sign_in, limiter.spend, proved)
         house.at_stop.append(door.stop)
         return door.routes()
 

@@ -211,6 +211,8 @@ MAILBOX_DEPTH_MAX = 16
 KEYWORDS_KNOWN_MAX = 64  # different ones in an account
 APPENDS_AT_ONCE = 1_000  # messages of one MULTIAPPEND
 VANISHED_KEPT = 20_000  # deeds that removed messages, per account, that clients are told singly
+VANISHED_KEPT_S = 31 * 24 * 3_600  # and all that are not older than this
+VANISHED_MAX = 1_000_000  # but never more of one account
 DELIVERED_KEPT_MS = 7 * 24 * 3_600_000  # how long a delivery is known, so that it is made once
 ALIAS_DEPTH_MAX = 8
 ALIAS_TARGETS_MAX = 1_000  # of one name, groups within groups counted
@@ -233,6 +235,7 @@ JMAP_PUSH_PER_ACCOUNT = 64
 JMAP_SUBSCRIPTIONS_MAX = 32  # of one account, to be pushed to
 JMAP_HOLD_MAX_S = 400 * 24 * 3_600  # how far ahead a message may be scheduled
 JMAP_IDENTITIES_MAX = 100
+JMAP_SCHEDULED_MAX = 1_000  # messages of one account that wait to be sent
 JMAP_SESSION_MS = 60_000  # how long a vault stays open after a request
 
 # SMTP

@@ -363,7 +363,7 @@ async def test_what_was_forgotten_counts_as_vanished(world: World) -> None:
 
         account = await mailboxes.lock(tx, 1)
         assert account is not None
-        await placed.forget(tx, 1, 0)
+        await placed.forget(tx, 1, 0, 1 << 40)
         await mailboxes.set_forgot(tx, 1, account.modseq)
     uidvalidity, modseq = remembered.uidvalidity, remembered.modseq
     answer = await client.cmd(f"SELECT INBOX (QRESYNC ({uidvalidity} {modseq} 1:6))")

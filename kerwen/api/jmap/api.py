@@ -23,6 +23,7 @@ from kerwen.mail.jmap.errors import RequestError
 from kerwen.mail.jmap.requests import Batch
 
 PATH: Final = "/jmap/"
+WEBSOCKET: Final = "urn:ietf:params:jmap:websocket"
 WELL_KNOWN: Final = "/.well-known/jmap"
 _JSON: Final = [
     *CORS_HEADERS,
@@ -78,10 +79,10 @@ class JmapApi:
 
     def session_object(self, entry: Entry, base: str) -> dict[str, Any]:
         """The session object. # RFC 8620 §2"""
-        capabilities = self.registry.capabilities
-        own = {uri: one.account for uri, one in capabilities.items() if one.account is not None}
+        known = self.registry.capabilities
+        own = {uri: one.account for uri, one in known.items() if one.account is not None}
         told: dict[str, Any] = {
-            "capabilities": {uri: one.session for uri, one in capabilities.items()},
+            "capabilities": {uri: one.session for uri, one in known.items()},
             "accounts": {
                 entry.account_id: {
                     "name": entry.signed.address,
@@ -98,6 +99,10 @@ class JmapApi:
             "eventSourceUrl": f"{base}{PATH}eventsource"
             "?types={types}&closeafter={closeafter}&ping={ping}",
         }
+        capabilities = told["capabilities"]
+        if WEBSOCKET in capabilities:
+            url = base.replace("http", "ws", 1) + PATH + "ws"
+            capabilities[WEBSOCKET] = {"url": url, "supportsPush": True}
         told["state"] = self.session_state(entry)
         return told
 

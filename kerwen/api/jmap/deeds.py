@@ -9,13 +9,19 @@ from kerwen.base.clock import Clock
 from kerwen.mail.actions.account_views import AccountViews
 from kerwen.mail.actions.append import Append
 from kerwen.mail.actions.copy import Copy
+from kerwen.mail.actions.email_changes import EmailChanges
 from kerwen.mail.actions.email_query import EmailQuery
 from kerwen.mail.actions.expunge import Expunge
 from kerwen.mail.actions.mailboxes import Mailboxes
+from kerwen.mail.actions.objects import Objects
 from kerwen.mail.actions.records import Records
+from kerwen.mail.actions.revise import Revise
 from kerwen.mail.actions.sign_in import SignIn
 from kerwen.mail.actions.store_flags import StoreFlags
+from kerwen.mail.actions.submissions import Submissions
+from kerwen.mail.actions.submit import Submit
 from kerwen.mail.actions.tastes import Tastes
+from kerwen.mail.actions.uploads import Uploads
 from kerwen.mail.actions.watch import MailWatches
 from kerwen.mail.store.tags import Tags
 
@@ -36,5 +42,13 @@ class Deeds:
     expunge: Expunge
     tastes: Tastes
     watches: MailWatches
+    email_changes: EmailChanges
+    revise: Revise
+    uploads: Uploads
+    objects: Objects
+    submissions: Submissions
+    submit: Submit
+    host: str
+    """Our domain, for Message-IDs."""
     quota: Callable[[int], Awaitable[tuple[int, int]]]
     clock: Clock

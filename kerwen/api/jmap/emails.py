@@ -129,7 +129,7 @@ async def _heads(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> N
         else:
             rows[no].update(emails.of_header(wanted.headers, block))
     for start in range(0, len(rare), _AT_ONCE):
-        for no, raw in (await _raws(work, rare[start : start + _AT_ONCE])).items():
+        for no, raw in (await raws(work, rare[start : start + _AT_ONCE])).items():
             end = raw.find(b"\n\r\n") + 1 or len(raw)
             rows[no].update(emails.of_header(wanted.headers, raw[:end]))
     for no in rare:
@@ -152,7 +152,7 @@ async def _more(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> No
             rows[no]["hasAttachment"] = more.files > 0
 
 
-async def _raws(work: Work, nos: Sequence[int]) -> dict[int, bytes]:
+async def raws(work: Work, nos: Sequence[int]) -> dict[int, bytes]:
     """Messages, as far as they open."""
     found = {}
     for no, raw in (await work.deeds.records.messages(work.unlocked, nos)).items():
@@ -169,22 +169,22 @@ async def _read(
     nos = list(rows)
     for start in range(0, len(nos), _AT_ONCE):
         some = nos[start : start + _AT_ONCE]
-        raws = await _raws(work, some)
+        read = await raws(work, some)
         for no in some:
-            raw = raws.get(no)
+            raw = read.get(no)
             if raw is None:
                 del rows[no]
                 continue
-            row = of_raw(work, raw, by_no[no], wanted)
-            rows[no].update(await row)
+            blob_id = ids.blob_of_email(by_no[no])
+            rows[no].update(await of_raw(work, raw, blob_id, wanted))
         await asyncio.sleep(0)
 
 
-async def of_raw(work: Work, raw: bytes, email_id: str, wanted: Plan) -> dict[str, Any]:
+async def of_raw(work: Work, raw: bytes, blob_id: str, wanted: Plan) -> dict[str, Any]:
     """The properties that a message itself has; a long one is read on a thread."""
 
     def blob_of(part_id: str) -> str:
-        return ids.blob_of_email(email_id, part_id)
+        return ids.blob_of_part(blob_id, part_id)
 
     if len(raw) > _OFF_LOOP:
         return await asyncio.to_thread(emails.of_message, wanted, raw, blob_of, work.budget)

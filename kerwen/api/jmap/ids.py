@@ -12,7 +12,7 @@ import msgspec
 from kerwen.mail.store.tags import Tags
 
 _MAILBOX: Final = re.compile(r"F([1-9][0-9]{0,17})")
-_BLOB: Final = re.compile(r"([BU][A-Za-z0-9_-]{22})(?:p([0-9]{1,4}(?:-[0-9]{1,4}){0,100}))?")
+_BLOB: Final = re.compile(r"([BU][A-Za-z0-9_-]{22})((?:p[0-9]{1,4}(?:-[0-9]{1,4}){0,30}){0,4})")
 
 
 class BlobRef(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class BlobRef(msgspec.Struct, frozen=True):
 
     no: int
     upload: bool
-    part: str  # '' or 1.2
+    parts: tuple[str, ...]  # 1.2, and parts of a message that stands there
 
 
 def mailbox_id(mailbox_no: int) -> str:
@@ -49,10 +49,14 @@ def account_id(tags: Tags, account_no: int) -> str:
     return tags.email_ids(account_no, [0], "A")[0]
 
 
-def blob_of_email(email_id: str, part_id: str = "") -> str:
-    """The blob of a message, or of a part of it."""
-    blob = "B" + email_id[1:]
-    return f"{blob}p{part_id.replace('.', '-')}" if part_id else blob
+def blob_of_email(email_id: str) -> str:
+    """The blob of a message."""
+    return "B" + email_id[1:]
+
+
+def blob_of_part(blob_id: str, part_id: str) -> str:
+    """The blob of a part of a message."""
+    return f"{blob_id}p{part_id.replace('.', '-')}"
 
 
 def upload_id(tags: Tags, account_no: int, upload_no: int) -> str:
@@ -68,4 +72,5 @@ def blob(tags: Tags, account_no: int, told: object) -> BlobRef | None:
     no = tags.message_no(account_no, match[1], match[1][0])
     if no is None:
         return None
-    return BlobRef(no, match[1][0] == "U", (match[2] or "").replace("-", "."))
+    parts = tuple(match[2].replace("-", ".").split("p")[1:])
+    return BlobRef(no, match[1][0] == "U", parts)

@@ -46,7 +46,8 @@ class Tree:
 
     def order(self, one: Mailbox) -> int:
         """sortOrder."""
-        return _ORDER.get(one.special, 10)
+        found = self.whole.orders.get(one.mailbox_no)
+        return _ORDER.get(one.special, 10) if found is None else found
 
     def told(self, one: Mailbox, names: frozenset[str]) -> dict[str, Any]:
         """A Mailbox."""

@@ -74,19 +74,29 @@ class Sessions:
         header = shown or request.header(b"authorization")
         if header is None:
             raise Refused(Reason.MISSING_TOKEN, "Log in with a token or a password")
+        return await self._entered(header, request.address)
+
+    async def again(self, header: str, account_no: int) -> Entry:
+        """Whoever was let in before, and shows the same. `Refused` as `enter`."""
+        entry = await self._entered(header, "")
+        if entry.account_no != account_no:
+            raise Refused(Reason.UNKNOWN_TOKEN, "Log in again")
+        return entry
+
+    async def _entered(self, header: str, address: str) -> Entry:
         mark = hashlib.blake2b(header.encode("utf-8", "replace"), key=self._key).digest()
         entry = self._kept.get(mark)
         if entry is not None and self._sign_in.is_doubted(entry.account_no):
             await self._sign_in.check_doubted()
         if entry is None or entry.ended:
-            signed = await self._signed(header, request.address)
+            signed = await self._signed(header, address)
             entry = self._kept.get(mark)
             if entry is not None and not entry.ended:
                 signed.close()  # somebody else was quicker
             else:
                 entry = self._keep(mark, signed)
         entry.used_s = time.monotonic()
-        self._spend(Cost.READ, entry.account_no, request.address)
+        self._spend(Cost.READ, entry.account_no, address)
         return entry
 
     def _keep(self, mark: bytes, signed: SignedIn) -> Entry:

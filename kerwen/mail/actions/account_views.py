@@ -61,7 +61,9 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
 class AccountView:
     """An account's mailboxes. `head`: its MODSEQ then. Never changes."""
 
-    __slots__ = ("_counts", "account", "keywords", "mailboxes", "sorted", "subscribed", "views")
+    __slots__ = (
+        "_counts", "account", "keywords", "mailboxes", "orders", "sorted", "subscribed", "views",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -70,12 +72,14 @@ class AccountView:
         views: dict[int, View],
         known: list[str],
         subscribed: set[str],
+        orders: dict[int, int],
     ) -> None:
         self.account = account
         self.mailboxes = {one.mailbox_no: one for one in mailboxes}
         self.views = views  # of mailboxes that are not empty
         self.keywords = known
         self.subscribed = subscribed
+        self.orders = orders
         self.sorted: dict[object, array[int]] = {}  # results of queries, kept by who made them
         self._counts: dict[int, Counts] | None = None
 
@@ -238,7 +242,8 @@ class AccountViews:
             }
             known = await boxes.keywords(snap, account_no)
             subscribed = set(await boxes.subscriptions(snap, account_no))
-        made = AccountView(account, mailboxes, views, known, subscribed)
+            orders = await boxes.orders(snap, account_no)
+        made = AccountView(account, mailboxes, views, known, subscribed, orders)
         self._kept[account_no] = made
         self._kept.move_to_end(account_no)
         total = sum(one.account.placed for one in self._kept.values())

@@ -202,7 +202,8 @@ class Append:
             raise unknown()
         uids = ((uid, uid),)
         rows = await rows_of(tx, source, uids)
-        gone = await take_out(tx, self._release, account, source, rows, uids, account.modseq)
+        now_s = self._clock() // 1000
+        gone = await take_out(tx, self._release, account, source, rows, uids, account.modseq, now_s)
         if not len(gone.taken):
             raise Refused(Reason.MESSAGE_GONE, "There is no such message")
         return source, gone.blobs

@@ -105,7 +105,8 @@ class Copy:
         for row in left:
             row.modseq = modseq
         await placed.put(tx, source.account_no, source.mailbox_no, left)
-        await placed.vanish(tx, source.account_no, source.mailbox_no, modseq, taken.uids, taken.nos)
+        now_s = self._clock() // 1000
+        await placed.vanish(tx, source.account_no, source.mailbox_no, modseq, taken, now_s)
         count(source, taken, -1)
         source.modseq = modseq
 

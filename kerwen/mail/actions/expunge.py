@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import msgspec
 
+from kerwen.base.clock import Clock, now_ms
 from kerwen.mail.actions.copy import split
 from kerwen.mail.actions.deliver import count
 from kerwen.mail.actions.mailboxes import unknown
@@ -32,7 +33,8 @@ class Expunged(msgspec.Struct, frozen=True, gc=False):
 class Expunge:
     """EXPUNGE and UID EXPUNGE; JMAP's destroy."""
 
-    def __init__(self, db: Database, release: Release, views: Views) -> None:
+    def __init__(self, db: Database, release: Release, views: Views, clock: Clock = now_ms) -> None:
+        self._clock = clock
         self._db = db
         self._release = release
         self._views = views
@@ -69,7 +71,8 @@ class Expunge:
             if only_deleted:
                 uids = _deleted(rows, uids)
             before, modseq = mailbox.modseq, account.modseq + 1
-            gone = await take_out(tx, self._release, account, mailbox, rows, uids, modseq)
+            now_s = self._clock() // 1000
+            gone = await take_out(tx, self._release, account, mailbox, rows, uids, modseq, now_s)
             if not len(gone.taken):
                 return Expunged(0, [], []), []
             account.next_modseq()
@@ -96,6 +99,7 @@ async def take_out(
     rows: list[Row],
     uids: UidRanges,
     modseq: int,
+    now_s: int,
 ) -> Gone:
     """Takes messages of these rows out of a mailbox; whoever calls saves it and the account."""
     taken, left = split(rows, uids)
@@ -104,7 +108,7 @@ async def take_out(
     for row in left:
         row.modseq = modseq
     await placed.put(tx, account.account_no, mailbox.mailbox_no, left)
-    await placed.vanish(tx, account.account_no, mailbox.mailbox_no, modseq, taken.uids, taken.nos)
+    await placed.vanish(tx, account.account_no, mailbox.mailbox_no, modseq, taken, now_s)
     count(mailbox, taken, -1)
     mailbox.modseq = modseq
     account.used -= taken.bytes

@@ -259,12 +259,13 @@ class Mailboxes:
         if not len(every):
             return
         count = len(every)
-        uids = every.uids[:]
+        await placed.vanish(
+            tx, source.account_no, source.mailbox_no, modseq, every, self._clock() // 1000
+        )
         every.uids[:] = _numbered(1, count)
         every.modseqs[:] = _same(modseq, count)
         await placed.drop_all(tx, source.account_no, source.mailbox_no)
         await placed.add(tx, target.account_no, target.mailbox_no, every, modseq)
-        await placed.vanish(tx, source.account_no, source.mailbox_no, modseq, uids, every.nos)
         for field in ("messages", "unseen", "deleted", "bytes"):
             setattr(target, field, getattr(source, field))
             setattr(source, field, 0)
@@ -293,13 +294,20 @@ class Mailboxes:
             rows = await placed.all_of(tx, account_no, found.mailbox_no)
             blobs: list[str] = []
             if rows:
-                uids = [uid for row in rows for uid in row.segment.uids]
-                nos = [no for row in rows for no in row.segment.nos]
+                every = Segment()
+                for row in rows:
+                    every.extend(row.segment)
+                nos = every.nos
                 await placed.drop_all(tx, account_no, found.mailbox_no)
-                await placed.vanish(tx, account_no, found.mailbox_no, modseq, uids, nos)
+                now_s = self._clock() // 1000
+                await placed.vanish(tx, account_no, found.mailbox_no, modseq, every, now_s)
                 blobs = await self._release.copies(tx, account, nos)
                 account.used -= found.bytes
                 account.placed -= len(nos)
+            for one in await store.all_of(tx, account_no):
+                if one.name.startswith(found.name + "/"):  # nothing is above it any more
+                    one.changed = modseq
+                    await store.name_mailbox(tx, one)
             await store.drop_mailbox(tx, account_no, found.mailbox_no, modseq)
             account.listed = modseq
             await self._save(tx, account)
@@ -321,6 +329,22 @@ class Mailboxes:
                 if special and any(one.special == special for one in known if one is not found):
                     raise Refused(Reason.INVALID_PARAM, "Another mailbox has this special use")
                 found.special = special
+                found.changed = account.listed = account.next_modseq()
+                await store.name_mailbox(tx, found)
+                await self._save(tx, account)
+
+        await retrying(write)
+
+    async def set_order(self, account_no: int, mailbox_no: int, order: int) -> None:
+        """Where clients show a mailbox (JMAP's sortOrder). Says `UNKNOWN_MAILBOX`."""
+
+        async def write() -> None:
+            async with self._db.write() as tx:
+                account = await ensure(tx, account_no, self._clock() // 1000)
+                found = await store.one(tx, account_no, mailbox_no)
+                if found is None:
+                    raise unknown()
+                await store.set_order(tx, account_no, mailbox_no, order)
                 found.changed = account.listed = account.next_modseq()
                 await store.name_mailbox(tx, found)
                 await self._save(tx, account)

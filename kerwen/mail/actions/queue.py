@@ -149,8 +149,19 @@ class Queue:
         self.news = asyncio.Event()
         """Set when something became due; the sender clears it before it asks."""
 
-    async def enqueue(self, envelope: Envelope, recipients: Sequence[Addressee], raw: bytes) -> int:
-        """Takes a message over: when this returns it is on disk. Its number in the queue."""
+    async def enqueue(
+        self,
+        envelope: Envelope,
+        recipients: Sequence[Addressee],
+        raw: bytes,
+        *,
+        due_ms: int = 0,
+        also: Callable[[Tx, int], Awaitable[None]] | None = None,
+    ) -> int:
+        """Takes a message over: when this returns it is on disk. Its number in the queue.
+
+        `due_ms`: nobody tries before. `also` is done in the same transaction, with the number.
+        """
         assert recipients
         queue_no = await self._db.take_id("mail_queue")
         first = await self._db.take_id("mail_queue_recipient", len(recipients))
@@ -159,7 +170,7 @@ class Queue:
         else:
             box = self._key.seal(queue_no, "body", raw)
         blob = (await self._blobs.put_bytes(box)).key if len(box) > ROW_MAX else None
-        now = self._clock()
+        now = max(self._clock(), due_ms)
         queued = Queued(
             queue_no,
             envelope.account_no,
@@ -180,6 +191,8 @@ class Queue:
                 if blob is not None:
                     await messages.add_blob(tx, blob, 0, 1)
                 await store.add(tx, queued, rows)
+                if also is not None:
+                    await also(tx, queue_no)
 
         try:
             await retrying(write)
@@ -437,6 +450,23 @@ class Queue:
                 return await self._drop_blob(tx, queued)
 
         blob = await retrying(write)
+        if blob:
+            await self._blobs.delete([blob])
+
+    async def withdraw(self, tx: Tx, queue_no: int) -> tuple[bool, str | None]:
+        """Takes a message back that nobody tried to send yet; whether it was so, and the blob to
+        `forget` after commit."""
+        queued = await store.lock(tx, queue_no)
+        if queued is None:
+            return False, None
+        rows = await store.recipients(tx, queue_no)
+        if len(rows) < queued.left_over or any(one.tries or one.lease for one in rows):
+            return False, None
+        await store.drop(tx, queue_no)
+        return True, await self._drop_blob(tx, queued)
+
+    async def forget(self, blob: str | None) -> None:
+        """Removes the blob of a message that was withdrawn."""
         if blob:
             await self._blobs.delete([blob])
 

@@ -21,7 +21,7 @@ from kerwen.mail.actions.filter import Came, Filter, Plan
 from kerwen.mail.actions.queue import Addressee, Envelope, Queue
 from kerwen.mail.actions.recipients import Found, Recipients
 from kerwen.mail.store import mailboxes as boxes
-from kerwen.storage.database import Database
+from kerwen.storage.database import Database, Tx
 
 _INBOX: Final = (Target(),)
 
@@ -66,6 +66,18 @@ class Receive:
                 if account.used + size <= quota and account.used < quota:
                     return found
         raise Refused(Reason.MAILBOX_FULL, "The mailbox is full")
+
+    async def later(
+        self,
+        envelope: Envelope,
+        addressees: Sequence[Addressee],
+        raw: bytes,
+        due_ms: int,
+        also: Callable[[Tx, int], Awaitable[None]],
+    ) -> int:
+        """Queues a message for everybody, also for people here, that nobody sends before a time.
+        `also` is done in the same transaction. Its number in the queue."""
+        return await self._queue.enqueue(envelope, addressees, raw, due_ms=due_ms, also=also)
 
     async def run(
         self,

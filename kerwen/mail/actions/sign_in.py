@@ -267,6 +267,18 @@ class SignIn:
         if self._doubted and self.doubt is not None:
             self.doubt()
 
+    async def still(self, account_no: int, secret: tuple[str, str], proof_hash: bytes) -> bool:
+        """Whether a secret still lets in."""
+        async with self._db.read() as snap:
+            good = await self._good(snap, account_no)
+        return good is not None and good(secret, proof_hash)
+
+    async def may_write(self, signed: SignedIn) -> bool:
+        """Whether somebody who is signed in may do more than read."""
+        async with self._db.read(single=True) as snap:
+            account = await accounts.by_no(snap, signed.account_no)
+        return account is not None and account.active and not account.suspended
+
     def address_of(self, localpart: str) -> str:
         """The mail address of an account here."""
         return f"{localpart}@{self._domain.partition(':')[0].lower()}"

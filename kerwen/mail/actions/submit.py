@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
@@ -17,16 +17,28 @@ from kerwen.base.errors import Reason, Refused
 from kerwen.mail import auth_results, dkim, submission, trace
 from kerwen.mail.actions.arrive import delivered_to, elsewhere
 from kerwen.mail.actions.outcomes import Accepted, Outcomes, addressees
-from kerwen.mail.actions.prove_sender import Sender
-from kerwen.mail.actions.queue import Envelope
+from kerwen.mail.actions.queue import Addressee, Envelope
 from kerwen.mail.actions.receive import Receive
 from kerwen.mail.actions.recipients import Recipients
 from kerwen.mail.auth_results import Result
 from kerwen.mail.dkim_keys import SigningKey
 from kerwen.mail.letter import Letter, Peer, Wishes
 from kerwen.mail.trace import Arrival
+from kerwen.storage.database import Tx
 
 OFF_LOOP: Final = 256 * limits.KIB  # a longer message is signed on a thread
+
+
+class Writer(Protocol):
+    """Who sends."""
+
+    @property
+    def account_no(self) -> int:
+        """Whose the message is."""
+
+    @property
+    def localpart(self) -> str:
+        """The account's name."""
 
 
 class Submit:
@@ -52,7 +64,7 @@ class Submit:
         self.all_publish: Callable[[int, Sequence[Accepted]], Awaitable[bool]] | None = None
         """Whether a sender and all recipients publish OpenPGP keys here."""
 
-    async def check_sender(self, sender: Sender, address: str) -> None:
+    async def check_sender(self, sender: Writer, address: str) -> None:
         """`Refused(SENDER_NOT_YOURS)` where an address is not the account's own, nor an alias of
         it. Nobody's address (`<>`) is everybody's."""
         if address and not await self._recipients.owns(
@@ -68,7 +80,7 @@ class Submit:
 
     async def run(
         self,
-        sender: Sender,
+        sender: Writer,
         peer: Peer,
         letter: Letter,
         accepted: Sequence[Accepted],
@@ -80,7 +92,7 @@ class Submit:
         header, now, mark = raw[:end], self._clock(), self._draw(8).hex()
         if not submission.has_one_author_field(header):
             raise Refused(Reason.MALFORMED_MESSAGE, "A message has one From field")
-        await self._check_authors(sender, submission.authors(header))
+        await self.check_authors(sender, submission.authors(header))
         added, kept = submission.completed(header, f"{mark}@{self._host}", now)
         complete = added + kept
         leaves = any(one.found.elsewhere for one in accepted)
@@ -107,14 +119,40 @@ class Submit:
         await self._outcomes.report(letter, accepted, told, pieces, trusted=True)
         return mark
 
-    async def _results(self, sender: Sender, accepted: Sequence[Accepted]) -> list[Result]:
+    async def _results(self, sender: Writer, accepted: Sequence[Accepted]) -> list[Result]:
         """What we say of it to those here: nobody else can (RFC 8601 §5)."""
         found = [Result("auth", "pass")]
         if self.all_publish is not None and await self.all_publish(sender.account_no, accepted):
             found.append(Result("x-openpgp-keys", "pass"))
         return found
 
-    async def _check_authors(self, sender: Sender, authors: Sequence[str]) -> None:
+    async def later(
+        self,
+        sender: Writer,
+        peer: Peer,
+        letter: Letter,
+        accepted: Sequence[Accepted],
+        raw: bytes,
+        due_ms: int,
+        also: Callable[[Tx, int], Awaitable[None]],
+    ) -> int:
+        """Completes and signs a message that leaves at a time, also to people here; its number in
+        the queue. `also` is done in the same transaction. `Refused` as `run`."""
+        end = submission.header_end(raw)
+        header, mark = raw[:end], self._draw(8).hex()
+        if not submission.has_one_author_field(header):
+            raise Refused(Reason.MALFORMED_MESSAGE, "A message has one From field")
+        await self.check_authors(sender, submission.authors(header))
+        added, kept = submission.completed(header, f"{mark}@{self._host}", due_ms)
+        signed = await self._signed(added + kept, raw[end:], due_ms)
+        marks = self._marks(peer, letter, accepted, mark, due_ms)
+        whole = b"".join((marks, signed, added, kept, raw[end:]))
+        envelope = Envelope(letter.sender, letter.envelope_id, letter.return_full, letter.utf8,
+                            eight_bit=not raw.isascii(), account_no=sender.account_no)  # fmt: skip
+        to = [Addressee(one.address) for one in accepted]
+        return await self._receive.later(envelope, to, whole, due_ms, also)
+
+    async def check_authors(self, sender: Writer, authors: Sequence[str]) -> None:
         """Nobody writes as one of the others here. Whoever writes as somebody elsewhere (another
         account of theirs) is not believed there: that domain's DMARC is against it."""
         for author in authors:

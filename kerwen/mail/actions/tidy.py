@@ -7,7 +7,7 @@ from typing import Final
 
 from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
-from kerwen.mail.store import messages, threads
+from kerwen.mail.store import messages, objects, submissions, threads
 from kerwen.storage.database import Database, retrying
 
 RETIRED_MS: Final = 24 * 3_600_000  # longer than a backup takes
@@ -37,6 +37,17 @@ class Tidy:
         while removed := await retrying(write):
             count += removed
         return count
+
+    async def forget_objects(self) -> None:
+        """Forgets things of JMAP that are gone for longer than clients are told of."""
+        before_s = self._clock() // 1000 - limits.VANISHED_KEPT_S
+
+        async def write() -> None:
+            async with self._db.write() as tx:
+                await objects.sweep(tx, before_s)
+                await submissions.sweep(tx, before_s)
+
+        await retrying(write)
 
     async def retired(self) -> list[str]:
         """Blobs that were retired a day ago; no row names them any more: remove them."""

@@ -62,6 +62,11 @@ class View:
         return self._column("modseqs", "Q")
 
     @property
+    def borns(self) -> array[int]:
+        """MODSEQs at which the messages came to the account."""
+        return self._column("borns", "Q")
+
+    @property
     def sizes(self) -> array[int]:
         """RFC822.SIZEs."""
         return self._column("sizes", "I")

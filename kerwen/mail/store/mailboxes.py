@@ -102,6 +102,15 @@ _UNSUBSCRIBE = sql("delete from mail_subscriptions where account_no = :account_n
 _SUBSCRIPTIONS = sql(
     "select name from mail_subscriptions where account_no = :account_no order by name"
 )
+_ORDERS = sql("select mailbox_no, sort_order from mail_orders where account_no = :account_no")
+_SET_ORDER = sql(
+    "insert into mail_orders (account_no, mailbox_no, sort_order)"
+    " values (:account_no, :mailbox_no, :sort_order)"
+    " on conflict (account_no, mailbox_no) do update set sort_order = excluded.sort_order"
+)
+_DROP_ORDER = sql(
+    "delete from mail_orders where account_no = :account_no and mailbox_no = :mailbox_no"
+)
 _KEYWORDS = sql("select names from mail_keywords where account_no = :account_no")
 _SET_KEYWORDS = sql(
     "insert into mail_keywords (account_no, names) values (:account_no, :names)"
@@ -318,6 +327,7 @@ async def drop_mailbox(tx: Tx, account_no: int, mailbox_no: int, modseq: int) ->
     """Removes a mailbox that is empty, and remembers that it was there."""
     await tx.run(_DROP_MAILBOX, account_no=account_no, mailbox_no=mailbox_no)
     await tx.run(_DROP_METADATA_ALL, account_no=account_no, mailbox_no=mailbox_no)
+    await tx.run(_DROP_ORDER, account_no=account_no, mailbox_no=mailbox_no)
     await tx.run(_GONE, account_no=account_no, mailbox_no=mailbox_no, modseq=modseq)
 
 
@@ -340,6 +350,16 @@ async def unsubscribe(tx: Tx, account_no: int, name: str) -> bool:
 async def subscriptions(snap: Snap, account_no: int) -> list[str]:
     """The names subscribed to."""
     return [row[0] for row in await snap.all(_SUBSCRIPTIONS, account_no=account_no)]
+
+
+async def orders(snap: Snap, account_no: int) -> dict[int, int]:
+    """In which order clients show mailboxes, as far as they said."""
+    return {row[0]: row[1] for row in await snap.all(_ORDERS, account_no=account_no)}
+
+
+async def set_order(tx: Tx, account_no: int, mailbox_no: int, order: int) -> None:
+    """Sets it for a mailbox."""
+    await tx.run(_SET_ORDER, account_no=account_no, mailbox_no=mailbox_no, sort_order=order)
 
 
 async def keywords(snap: Snap, account_no: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -49,8 +49,8 @@ _DROP_ALL = sql(
     "delete from mail_segments where account_no = :account_no and mailbox_no = :mailbox_no"
 )
 _VANISH = sql(
-    "insert into mail_vanished (account_no, mailbox_no, modseq, uids, nos)"
-    " values (:account_no, :mailbox_no, :modseq, :uids, :nos)"
+    "insert into mail_vanished (account_no, mailbox_no, modseq, uids, nos, at_s, threads)"
+    " values (:account_no, :mailbox_no, :modseq, :uids, :nos, :at_s, :threads)"
 )
 _VANISHED = sql(
     "select uids from mail_vanished where account_no = :account_no"
@@ -59,6 +59,14 @@ _VANISHED = sql(
 _VANISHED_ANYWHERE = sql(
     "select nos from mail_vanished where account_no = :account_no and modseq > :since"
     " order by modseq"
+)
+_VANISHED_ROWS = sql(
+    "select modseq, nos, threads from mail_vanished where account_no = :account_no"
+    " and modseq > :since order by modseq"
+)
+_BEFORE = sql(
+    "select max(modseq) from mail_vanished where account_no = :account_no"
+    " and modseq <= :modseq and at_s < :before"
 )
 _OLD = sql(
     "select modseq from mail_vanished where account_no = :account_no"
@@ -187,8 +195,8 @@ async def vanish(
     account_no: int,
     mailbox_no: int,
     modseq: int,
-    uids: Iterable[int],
-    nos: Iterable[int],
+    gone: Segment,
+    now_s: int,
 ) -> None:
     """Remembers what left a mailbox. # RFC 7162 §3.2.10"""
     await tx.run(
@@ -196,11 +204,14 @@ async def vanish(
         account_no=account_no,
         mailbox_no=mailbox_no,
         modseq=modseq,
-        uids=pack("I", uids),
-        nos=pack("Q", nos),
+        uids=pack("I", gone.uids),
+        nos=pack("Q", gone.nos),
+        at_s=now_s,
+        threads=pack("Q", gone.threads),
     )
     if modseq % _FORGET_EVERY == 0:
-        forgot = await forget(tx, account_no, limits.VANISHED_KEPT)
+        before_s = now_s - limits.VANISHED_KEPT_S
+        forgot = await forget(tx, account_no, limits.VANISHED_KEPT, before_s)
         if forgot is not None:
             await mailboxes.set_forgot(tx, account_no, forgot)
 
@@ -217,10 +228,33 @@ async def vanished_anywhere(snap: Snap, account_no: int, modseq: int) -> array[i
     return unpack("Q", b"".join(row[0] for row in rows))
 
 
-async def forget(tx: Tx, account_no: int, keep: int) -> int | None:
-    """Forgets all but the newest `keep` deeds; the MODSEQ up to which nothing is known now."""
+class Vanished(msgspec.Struct, frozen=True, gc=False):
+    """Messages that left some mailbox by one deed. `threads` None: they are not known."""
+
+    modseq: int
+    nos: array[int]
+    threads: array[int] | None
+
+
+async def vanished_since(snap: Snap, account_no: int, modseq: int) -> list[Vanished]:
+    """What left any mailbox after a MODSEQ."""
+    rows = await snap.all(_VANISHED_ROWS, account_no=account_no, since=modseq)
+    return [
+        Vanished(row[0], unpack("Q", row[1]), unpack("Q", row[2]) if row[2] is not None else None)
+        for row in rows
+    ]
+
+
+async def forget(tx: Tx, account_no: int, keep: int, before_s: int) -> int | None:
+    """Forgets deeds from before a time, but not the newest `keep`; and whatever is more than
+    anybody could tell a client. The MODSEQ up to which nothing is known now."""
     row = await tx.one(_OLD, account_no=account_no, keep=keep)
     if row is None:
         return None
-    await tx.run(_FORGET, account_no=account_no, modseq=row[0])
-    return int(row[0])
+    old = await tx.one(_BEFORE, account_no=account_no, modseq=row[0], before=before_s)
+    many = await tx.one(_OLD, account_no=account_no, keep=limits.VANISHED_MAX)
+    modseq = max((old and old[0]) or 0, (many and many[0]) or 0)
+    if not modseq:
+        return None
+    await tx.run(_FORGET, account_no=account_no, modseq=modseq)
+    return int(modseq)

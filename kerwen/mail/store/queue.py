@@ -69,7 +69,10 @@ _LIST = sql(
     f"select {_MESSAGE} from mail_queue where queue_no > :after order by queue_no limit :most"
 )
 _SOON = sql("update mail_queue_recipients set due_ms = :now where queue_no = :queue_no")
-_SOON_ALL = sql("update mail_queue_recipients set due_ms = :now where due_ms < :held")
+_SOON_ALL = sql(
+    "update mail_queue_recipients set due_ms = :now where due_ms < :held"
+    " and (tries > 0 or due_ms <= :now)"  # what is scheduled is not hurried
+)
 _HOLD = sql("update mail_queue_recipients set due_ms = :held where queue_no = :queue_no")
 _NEXT = sql("select min(due_ms) from mail_queue_recipients where lease < :now and due_ms < :held")
 _COUNT = sql("select count(*), coalesce(sum(size), 0), min(created_ms) from mail_queue")
