@@ -18,6 +18,8 @@ export default defineConfig({
     manifest: "chunks.json",
     rolldownOptions: {
       input: { index: here("index.html"), sw: here("src/app/sw.ts") },
+      // Words are functions without effects: each goes to the views that say it, not to the first load.
+      treeshake: { moduleSideEffects: [{ test: /\/src\/words\//, sideEffects: false }] },
       output: {
         entryFileNames: (chunk) => (chunk.name === "sw" ? "sw.js" : "assets/[name]-[hash].js"),
         chunkFileNames: "assets/[name]-[hash].js",

@@ -153,7 +153,7 @@ export class FakeServer {
     }
     if (path.startsWith("/jmap/download")) {
       const data = this.blobs.get(path.split("/")[4] as Id);
-      return data === undefined ? new Response(null, { status: 404 }) : new Response(data);
+      return data === undefined ? new Response(null, { status: 404 }) : new Response(data as BodyInit);
     }
     if (path !== "/jmap/api") return new Response(null, { status: 404 });
     const { methodCalls } = JSON.parse(String(init.body)) as { methodCalls: Invocation[] };

@@ -124,6 +124,20 @@ export class Line {
     return new Blob([await response.arrayBuffer()], { type });
   }
 
+  /** An mbox, of any length; the answer comes when all is in (docs/import.md). */
+  async importMbox(data: Blob, mailbox: string): Promise<{ taken: number; known: number }> {
+    const url = `/_kerwen/mail/import?mailbox=${encodeURIComponent(mailbox)}`;
+    const never = new AbortController().signal;
+    const init = { method: "POST", headers: { "Content-Type": "application/mbox" }, body: data };
+    return (await (await this.ask(url, init, never)).json()) as { taken: number; known: number };
+  }
+
+  /** A picture from elsewhere, fetched by our server: its host learns nothing of the reader. */
+  async picture(url: string): Promise<Blob> {
+    const response = await this.ask(`/_kerwen/mail/picture?url=${encodeURIComponent(url)}`);
+    return response.blob();
+  }
+
   /**
    * RFC 8620 §7.3, read through `fetch` because an `EventSource` cannot carry a token.
    * Ends by an error when the line does; by returning when the server closes or `stop` fires.

@@ -228,6 +228,10 @@ export class Mail {
     return this.desk.line.download(blobId, type, name);
   }
 
+  picture(url: string): Promise<Blob> {
+    return this.desk.line.picture(url);
+  }
+
   /** RFC 8621 §5: what of a message matched; empty off line. */
   async snippets(spec: ListSpec, ids: Id[]): Promise<Map<Id, { subject: string | null; preview: string | null }>> {
     const batch = this.desk.line.batch();
@@ -288,6 +292,14 @@ export class Mail {
     const kept = await keepDraft(this.desk, draft, written);
     this.pulse.now();
     return kept;
+  }
+
+  /** A draft of the server's, to be written on here; not counted as a change. */
+  async adoptDraft(draft: Draft): Promise<void> {
+    await this.desk.shelf.write(["drafts"], async (tx) => {
+      if ((await tx.get("drafts", draft.key)) === undefined) tx.put("drafts", draft);
+    });
+    this.tell({ kind: "drafts" });
   }
 
   async addFile(file: DraftFile, data: Blob): Promise<void> {
@@ -398,6 +410,12 @@ export class Mail {
 
   async upload(data: Blob, type: string): Promise<Id> {
     return (await this.desk.line.upload(data, type, [], async () => undefined)).blobId;
+  }
+
+  async takeOver(mbox: Blob, mailbox: string): Promise<{ taken: number; known: number }> {
+    const answer = await this.desk.line.importMbox(mbox, mailbox);
+    this.pulse.now(["*"]);
+    return answer;
   }
 
   // ------------------------------------------------------------ rounds
