@@ -10,7 +10,7 @@ WORKERS ?= 2
 PEERS ?= synapse
 SUITE_SECONDS := 840
 
-.PHONY: help run test setup check web shots bench lock clean
+.PHONY: help run test calls setup check web shots bench lock clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -25,6 +25,10 @@ test: setup ## set up and run every test
 	@$(BIN)/python tools/build_web.py
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope \
 		--session-timeout=$(SUITE_SECONDS) $(TESTS)
+
+calls: setup ## run the long tests of calls: layers, broken lines, TURN by UDP, TCP and TLS
+	@$(BIN)/python tools/prepare_tests.py
+	@KERWEN_CALLS=1 $(BIN)/python -m pytest -q tests/calls
 
 setup: ## make .venv with everything for work on Kerwen
 	@$(PYTHON) tools/setup.py all

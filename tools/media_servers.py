@@ -175,7 +175,7 @@ def janus_files(secret: str, port_base: int, media_host: str = "") -> dict[str, 
             "    hide_dependencies = true\n"
             "}\n"
             f'media: {{\n    rtp_port_range = "{first}-{last}"\n    slowlink_threshold = 4\n}}\n'
-            f"nat: {{\n    ice_lite = true\n    full_trickle = true\n{mapping}}}\n"
+            f"nat: {{\n    ice_lite = true\n{mapping}}}\n"
             f'plugins: {{\n    disable = "{plugins}"\n}}\n'
             f'transports: {{\n    disable = "{transports}"\n}}\n'
         ),

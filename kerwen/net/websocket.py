@@ -199,8 +199,10 @@ class WebSocket(asyncio.Protocol):
             return
         self._frames.send_close(code, reason[:100])
         self._messages.clear()
+        self._ahead = 0
         self._deadline = 0.0  # the next look sets it
         self._flush()
+        self._read_on()  # the peer's farewell is behind what we do not read any more
         self._wake()
 
     # --- whoever looks after connections calls
@@ -244,10 +246,13 @@ class WebSocket(asyncio.Protocol):
             if isinstance(event, Frame):
                 self._take(event)
         self._flush()
-        if self._ahead > limits.WEBSOCKET_AHEAD_MAX or len(self._messages) > MESSAGES_AHEAD_MAX:
+        if self.open and self._is_behind():
             self._pause()
         if not self.open or not self._met:
             self._wake()
+
+    def _is_behind(self) -> bool:
+        return self._ahead > limits.WEBSOCKET_AHEAD_MAX or len(self._messages) > MESSAGES_AHEAD_MAX
 
     def eof_received(self) -> None:
         self._frames.receive_eof()

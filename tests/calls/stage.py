@@ -159,8 +159,9 @@ async def stage(*flags: str, turn: str = "") -> AsyncIterator[Stage]:
         data = Path(folder) / "data"
         data.mkdir()
         tls = _certificate(Path(folder)) if turn else None
-        media = MediaServers(Path(folder) / "media", PORT_BASE, address=ADDRESS, tls=tls, turn=turn)
-        more = media.start()
+        media = MediaServers(Path(folder) / "media", PORT_BASE, address=ADDRESS)
+        media.turn, media.tls = bool(turn), tls[:2] if tls else None
+        more = _one_way(media.start(), turn)
         server = Server(data, PORT_BASE, "kerwen.test", (*more, "--cheap-passwords", *flags))
         pages = web.AppRunner(_pages())
         await pages.setup()
@@ -170,7 +171,9 @@ async def stage(*flags: str, turn: str = "") -> AsyncIterator[Stage]:
             yield Stage(server, media, tls[2] if tls else None)
         except BaseException:
             print(server.log.read_text()[-6000:] if server.log.exists() else "")
-            print((Path(folder) / "media" / "janus.log").read_text()[-3000:])
+            for name in ("janus", "turnserver"):
+                path = Path(folder) / "media" / f"{name}.log"
+                print(path.read_text()[-3000:] if path.exists() else "")
             raise
         finally:
             server.stop()

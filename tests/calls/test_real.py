@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.calls import stage
+from tests.oauth.chromium import PROGRAM
 
 LACKING = stage.lacking()
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=LACKING or "-")
@@ -15,6 +16,25 @@ heavy = pytest.mark.skipif(
 )
 
 
+chromium = pytest.mark.skipif(
+    PROGRAM is None or not stage.LIVEKIT.exists(),
+    reason="no Chromium, or no npm ci in tests/clients",
+)
+
+
 @pytest.mark.parametrize("scene", ["core", "open_call"])
 def test_native_clients(scene: str) -> None:
     stage.run(scene)
+
+
+@chromium
+def test_pages_with_wrong_keys_decode_nothing_and_the_dead_are_gone() -> None:
+    stage.run("encrypted")
+
+
+@heavy
+@chromium
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("scene", ["layers", "broken_line", "relays"])
+def test_pages(scene: str) -> None:
+    stage.run(scene, 180)

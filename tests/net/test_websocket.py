@@ -38,6 +38,7 @@ class Place:
             Route("GET", "/echo", self.echo, Access.ANYONE),
             Route("GET", "/slow", self.slow, Access.ANYONE),
             Route("GET", "/flood", self.flood, Access.ANYONE),
+            Route("GET", "/brusque", self.brusque, Access.ANYONE),
             Route("GET", "/bug", self.bug, Access.ANYONE),
         ]
         app = App(Router(table), None, Free())  # type: ignore[arg-type]
@@ -67,6 +68,13 @@ class Place:
                 socket.send(bytes(100_000))
                 await asyncio.sleep(0)
             self.ended.set()
+
+        return Upgrade(serve)
+
+    async def brusque(self, request: Request) -> Upgrade:
+        async def serve(socket: WebSocket) -> None:
+            await self.may_read.wait()
+            socket.close(websocket.POLICY)
 
         return Upgrade(serve)
 
@@ -269,6 +277,17 @@ async def test_a_silent_peer_is_asked_and_then_cut(place: Place) -> None:
     socket.check_time(now + 3 * websocket.QUIET_S + websocket.ANSWER_S)
     await asyncio.wait_for(place.ended.wait(), 5)
     writer.close()
+
+
+async def test_who_is_sent_away_while_behind_hears_it(place: Place) -> None:
+    async with connect(place.url("/brusque"), compression=None) as peer:
+        for _ in range(3 * websocket.MESSAGES_AHEAD_MAX):
+            await peer.send("x")
+        place.may_read.set()
+        with pytest.raises(ConnectionClosed) as caught:
+            await asyncio.wait_for(peer.recv(), 5)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == websocket.POLICY
 
 
 async def test_a_bug_ends_it_and_tells_nothing(place: Place) -> None:

@@ -24,7 +24,7 @@ log = logging.getLogger("kerwen.calls")
 
 SILENT_S: Final = 20.0  # without a word on a line that seems to stand
 LOST_S: Final = 10.0  # the line broke, but its media still comes
-DEAD_S: Final = 1.5  # the line broke and no media comes
+DEAD_S: Final = 1.0  # the line broke and no media comes
 WATCHER_S: Final = 4.0  # the line of somebody who sent nothing broke
 RENEW_S: Final = LIFE_S / 3  # between two fresh tokens
 
@@ -119,9 +119,7 @@ class Peer:
 
     async def serve(self, socket: WebSocket) -> None:
         """Reads a line of it to the end of the line."""
-        before, self._socket = self._socket, socket
-        if before is not None:
-            before.close()
+        self._take(socket)
         self._heard, self._lost_at = time.monotonic(), 0.0
         while (message := await socket.receive()) is not None:
             self._heard = time.monotonic()
@@ -133,6 +131,11 @@ class Peer:
                 break
         if self._socket is socket:
             self._socket, self._lost_at = None, time.monotonic()
+
+    def _take(self, socket: WebSocket) -> None:
+        before, self._socket = self._socket, socket
+        if before is not None and before is not socket:
+            before.close()
 
     def _may_speak(self) -> bool:
         now = self._heard
@@ -226,9 +229,7 @@ class Peer:
         others = [other.info() for other in self.call.others(self)]
         update = wire.rtc.ParticipantUpdate(participants=[self.info(own=True), *others])
         socket.send(wire.dump(update=update))
-        before, self._socket = self._socket, socket
-        if before is not None:
-            before.close()
+        self._take(socket)
         self.receiving.resume()
         await self.serve(socket)
 
