@@ -206,7 +206,8 @@ class RtcApi:
         """POST /_kerwen/calls/rule"""
         body = request.json(RuleBody)
         peer = self._hall.find(call_name(body.room_id, body.slot_id), body.identity)
-        own = Grant("", body.room_id, "", request.caller.user_id, "", False)
+        caller = request.caller
+        own = Grant("", body.room_id, "", caller.user_id, caller.device_id, False)
         await self._admit.may_stay(own)
         await self._admit.check_rules(own.user_id, body.room_id, peer.grant.user_id)
         if body.action == "remove":

@@ -62,7 +62,7 @@ def build_calls(
         clock,
         config.calls_relay == "on",
     )
-    feed.follow(hall.follow, Kind.MEMBERSHIP)
+    feed.follow(hall.follow, Kind.MEMBERSHIP, Kind.ACCOUNT)
 
     async def number_of(user_id: str) -> int:
         async with db.read() as snap:

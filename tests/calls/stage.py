@@ -34,6 +34,7 @@ NODE_MODULES = HERE.parent / "clients" / "js" / "node_modules"
 LIVEKIT = NODE_MODULES / "livekit-client" / "dist"
 ADDRESS = "10.77.0.1"
 PORT_BASE = 20_000
+PASSWORD = "Gara-gum-19-dag"
 PAGES_PORT = 19_000
 _IN = "KERWEN_CALLS_STAGE"
 
@@ -89,12 +90,19 @@ class Person:
         self.url, self.token = url, ""
         body = {
             "username": name + secrets.token_hex(3),
-            "password": "Gara-gum-19-dag",
+            "password": PASSWORD,
             "auth": {"type": "m.login.dummy"},
         }
         made = self.ask("POST", "/_matrix/client/v3/register", body)
         self.token, self.user_id = made["access_token"], made["user_id"]
         self.device_id = made["device_id"]
+
+    def log_in(self) -> None:
+        """Another device of the same person's, which this one is from now on."""
+        who = {"type": "m.id.user", "user": self.user_id}
+        body = {"type": "m.login.password", "identifier": who, "password": PASSWORD}
+        made = self.ask("POST", "/_matrix/client/v3/login", body)
+        self.token, self.device_id = made["access_token"], made["device_id"]
 
     @property
     def identity(self) -> str:

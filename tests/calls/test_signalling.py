@@ -385,6 +385,16 @@ async def test_who_leaves_the_room_leaves_the_call(house: House) -> None:
     assert gone.disconnect_reason == m.DisconnectReason.PARTICIPANT_REMOVED
 
 
+async def test_a_device_that_is_logged_out_leaves_the_call(house: House) -> None:
+    a, b, room_id = await two(house)
+    a.person.device_id, known = "UNKNOWN", a.person.device_id
+    with pytest.raises(AssertionError, match="no such device"):
+        await asyncio.to_thread(a.person.call_pass, room_id)
+    a.person.device_id = known
+    await asyncio.to_thread(b.person.ask, "POST", "/_matrix/client/v3/logout", {})
+    assert (await b.hear("leave")).reason == m.DisconnectReason.PARTICIPANT_REMOVED
+
+
 async def test_moderators_rule_and_others_do_not(house: House) -> None:
     a, b, room_id = await two(house)
     sid = await b.publish("cam")
@@ -433,14 +443,30 @@ async def test_a_handed_over_leave_is_put_off_and_then_said(house: House) -> Non
 async def test_a_call_has_room_for_so_many(house: House) -> None:
     a = house.person("ayna")
     room_id = a.room()
-    for number in range(limits.CALL_PEOPLE_MAX):
-        a.device_id = f"D{number}"
+    for _ in range(limits.CALL_PEOPLE_MAX):
+        await asyncio.to_thread(a.log_in)
         line = await house.line(a, room_id)
         await line.hear("join")
-    a.device_id = "ONE_TOO_MANY"
+    await asyncio.to_thread(a.log_in)
     with pytest.raises(InvalidStatus) as caught:
         await house.line(a, room_id)
     assert caught.value.response.status_code == 429
+
+
+async def test_tracks_have_a_limit_but_those_given_up_do_not_count(house: House) -> None:
+    a, _, _ = await two(house)
+    for number in range(2 * limits.CALL_TRACKS_MAX):
+        request = rtc.AddTrackRequest(cid=f"never{number}", type=m.TrackType.AUDIO)
+        await a.say(add_track=request)
+        await a.hear("track_published")
+    names = [f"cam{number}" for number in range(limits.CALL_TRACKS_MAX)]
+    for name in names:
+        await a.say(add_track=rtc.AddTrackRequest(cid=name, type=m.TrackType.VIDEO))
+        await a.hear("track_published")
+    await a.offer(*names)
+    await a.say(add_track=rtc.AddTrackRequest(cid="more", type=m.TrackType.VIDEO))
+    told = await a.hear("request_response")
+    assert told.reason == rtc.RequestResponse.Reason.LIMIT_EXCEEDED
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from kerwen.accounts.store import accounts, devices
 from kerwen.base.errors import Reason, Refused
 from kerwen.calls import token
 from kerwen.calls.token import Grant
@@ -56,16 +57,23 @@ class Admit:
         await self.may_stay(grant)
         return grant
 
-    async def may_stay(self, grant: Grant) -> int:
-        """The number of the grant's room. Says `FORBIDDEN` if its owner is not joined there."""
+    async def may_stay(self, grant: Grant) -> tuple[int, int]:
+        """The numbers of the grant's room and account. Says `FORBIDDEN` if its owner is not joined
+        there, may not speak, or has logged the device out."""
         async with self._db.read() as snap:
             room_no = await users.room_no(snap, grant.room_id)
             user_no = await users.user_no(snap, grant.user_id)
-            if room_no is not None and user_no is not None:
-                member = await members.member(snap, room_no, user_no)
-                if member is not None and member.membership == "join":
-                    return room_no
-        raise Refused(Reason.FORBIDDEN, "You are not in this room")
+            if room_no is None or user_no is None:
+                raise Refused(Reason.FORBIDDEN, "You are not in this room")
+            member = await members.member(snap, room_no, user_no)
+            if member is None or member.membership != "join":
+                raise Refused(Reason.FORBIDDEN, "You are not in this room")
+            account = await accounts.by_no(snap, user_no)
+            if account is None or not account.active or account.locked or account.suspended:
+                raise Refused(Reason.FORBIDDEN, "This account may not speak")
+            if await devices.one(snap, user_no, grant.device_id) is None:
+                raise Refused(Reason.FORBIDDEN, "There is no such device")
+        return room_no, user_no
 
     async def check_rules(self, user_id: str, room_id: str, other: str) -> None:
         """Whether somebody may put another out of a room, and so rule it in a call. Says

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kerwen.calls")
 
 LOOK_S: Final = 0.5
+JANUS_GONE_S: Final = 60.0  # how long those whose Janus went away are kept waiting
 JANUS_WAIT_S: Final = 4.0  # how long who comes in waits for Janus to be back
 
 
@@ -38,14 +39,14 @@ class Presence(Protocol):
 
 
 class Hall:
-    """Every call. `may_stay` says whether a grant's owner is still in the Matrix room, and the
-    room's number; `turn` makes a TURN pass for an identity."""
+    """Every call. `may_stay` says whether a grant's owner may still be there, and the numbers of
+    the Matrix room and the account; `turn` makes a TURN pass for an identity."""
 
     def __init__(
         self,
         janus: Janus,
         secret: bytes,
-        may_stay: Callable[[Grant], Awaitable[int]],
+        may_stay: Callable[[Grant], Awaitable[tuple[int, int]]],
         turn: Callable[[str], dict[str, Any]],
         presence: Presence,
         clock: Clock,
@@ -60,11 +61,12 @@ class Hall:
         self._relay_only = relay_only
         self.calls: dict[str, Call] = {}
         self._stranded: list[Peer] = []  # their Janus went away
-        self._doubted: set[int] = set()  # rooms whose members changed
+        self._doubted: set[tuple[Kind, int]] = set()  # rooms, accounts that changed
+        self._janus_went = 0.0
         self._busy = asyncio.Event()
         self.joined = 0
         self.resumed = 0
-        janus.on_up = self._up
+        janus.on_up = self._send_home
         janus.on_down = self._down
 
     @property
@@ -134,9 +136,9 @@ class Hall:
         from kerwen.calls.live import wire
         from kerwen.calls.live.peer import Peer
 
-        call.room_no = await self._may_stay(grant)
+        call.room_no, account_no = await self._may_stay(grant)
         await call.open()
-        peer = Peer(call, grant, self._clock())
+        peer = Peer(call, grant, account_no, self._clock())
         await peer.connect(automatic)
         before = call.find(grant.identity)
         if before is not None:
@@ -190,17 +192,19 @@ class Hall:
         peer.call.part(peer, wire.Reason.PARTICIPANT_REMOVED)
 
     def follow(self, pos: int, changes: Sequence[Change]) -> None:
-        """The feed: whoever leaves a Matrix room leaves its call."""
+        """The feed: whoever leaves a Matrix room, logs out or is locked out leaves the call."""
         if self.calls:
-            self._doubted.update(room for kind, room, _ in changes if kind == Kind.MEMBERSHIP)
+            kinds = (Kind.MEMBERSHIP, Kind.ACCOUNT)
+            self._doubted.update((Kind(k), subject) for k, subject, _ in changes if k in kinds)
 
     async def _check_members(self) -> None:
         doubted, self._doubted = self._doubted, set()
         suspects = [
             peer
             for call in self.calls.values()
-            if call.room_no in doubted
             for peer in call.peers.values()
+            if (Kind.MEMBERSHIP, call.room_no) in doubted
+            or (Kind.ACCOUNT, peer.account_no) in doubted
         ]
         for peer in suspects:
             try:
@@ -214,11 +218,13 @@ class Hall:
     async def work(self) -> None:
         """The worker that looks at all calls twice a second."""
         while True:
-            if not self.calls:
+            if not self.calls and not self._stranded:
                 self._busy.clear()
                 await self._busy.wait()
             await asyncio.sleep(LOOK_S)
             now = time.monotonic()
+            if self._stranded and now - self._janus_went > JANUS_GONE_S:
+                self._send_home()
             for call in list(self.calls.values()):
                 call.look(now)
             if self._doubted:
@@ -231,9 +237,12 @@ class Hall:
                 peer.broken = peer.gone = True
                 peer.receiving.stop()
                 self._stranded.append(peer)
+        self._janus_went = time.monotonic()
+        self._busy.set()
         log.warning("Janus is gone", extra={"people": len(self._stranded)})
 
-    def _up(self) -> None:
+    def _send_home(self) -> None:
+        """Janus is back, or nobody waits for it any longer: all shall come anew."""
         stranded, self._stranded = self._stranded, []
         if not stranded:
             return

@@ -35,9 +35,10 @@ class Peer:
     publishing: Publishing
     receiving: Receiving
 
-    def __init__(self, call: Call, grant: Grant, joined_ms: int) -> None:
+    def __init__(self, call: Call, grant: Grant, account_no: int, joined_ms: int) -> None:
         self.call = call
         self.grant = grant
+        self.account_no = account_no
         self.sid = "PA_" + secrets.token_urlsafe(9)
         self.joined_ms = joined_ms
         self.gone = False

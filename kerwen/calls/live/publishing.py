@@ -70,6 +70,9 @@ class Publishing:
         """The client will publish a track (`AddTrackRequest`)."""
         if asked.sid in self.tracks or asked.type not in (0, 1):
             return  # a second codec of a track: VP8 is all there is
+        unoffered = [t.sid for t in self.tracks.values() if not t.mid]
+        if len(self.tracks) >= limits.CALL_TRACKS_MAX and unoffered:
+            del self.tracks[unoffered[0]]  # its client gave it up without a word
         if not self._may or len(self.tracks) >= limits.CALL_TRACKS_MAX:
             why = "NOT_ALLOWED" if not self._may else "LIMIT_EXCEEDED"
             refusal = wire.rtc.RequestResponse(

@@ -38,7 +38,7 @@ class Place:
                 "secret": self.secret,
                 "permanent": False,
                 "is_private": True,
-                "publishers": limits.CALL_PEOPLE_MAX,
+                "publishers": limits.CALL_PEOPLE_MAX + 1,  # and nobody
                 "bitrate": limits.CALL_BITRATE_MAX,
                 "bitrate_cap": True,
                 "audiocodec": _OPUS,
