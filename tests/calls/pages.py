@@ -213,7 +213,44 @@ async def trusting(scene: Stage) -> AsyncIterator[Chromium]:
             os.environ["HOME"] = before
 
 
+async def figures() -> None:
+    """What a call costs: CPU and memory of Janus and of Kerwen, for four pages that all see and
+    hear one another for 20 s. No test; for `docs/speed.md`."""
+    async with stage() as scene, browser() as chromium:
+        idle = [_cost(scene.media.pid("janus")), _cost(scene.server.pid)]
+        print(f"idle: Janus {idle[0][1]:.0f} MB, Kerwen {idle[1][1]:.0f} MB")
+        pages = [await open_page(scene, chromium, f"p{number}") for number in range(4)]
+        room_id = pages[0].person.room(*(page.person for page in pages[1:]))
+        for page in pages:
+            await page.join(room_id, key="k", simulcast=True)
+        await asyncio.sleep(5)
+        pids = {"Janus": scene.media.pid("janus"), "Kerwen": scene.server.pid}
+        before = {name: _cost(pid) for name, pid in pids.items()}
+        seen = await pages[0].tab.run("figures()")
+        await asyncio.sleep(20)
+        for name, pid in pids.items():
+            cpu, memory = _cost(pid)
+            print(f"{name}: {(cpu - before[name][0]) / 20:.2%} of a core, {memory:.1f} MB")
+        now = await pages[0].tab.run("figures()")
+        rates = [(now[who]["frames"] - seen[who]["frames"]) / 20 for who in now]
+        print(f"frames a second of each at the first page: {rates}, lost", _lost(now))
+        firsts = [round((await page.tab.run("seen"))["first"]) for page in pages[1:]]
+        print(f"first picture after connect(), ms: {firsts}")
+
+
+def _lost(now: dict[str, Any]) -> int:
+    return sum(one["lost"] for one in now.values())
+
+
+def _cost(pid: int) -> tuple[float, float]:
+    """(CPU seconds so far, MB resident) of a process."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks, pages = int(words[11]) + int(words[12]), int(words[21])
+    return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 SCENES: dict[str, Any] = {
+    "figures": figures,
     "encrypted": encrypted,
     "layers": layers,
     "broken_line": broken_line,
