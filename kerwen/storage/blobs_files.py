@@ -279,14 +279,16 @@ class FileBlobs:
         threads: int = 4,
         reserve: int = limits.DISK_RESERVE,
         disk: Disk | None = None,
+        ready: bool = True,
     ) -> None:
+        """`ready`: whether files are made ahead, for a quicker sync."""
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root = str(root)
         self._clock = clock
         self._reserve = reserve
         self._disk = disk or Disk()
         self._pool = ThreadPoolExecutor(threads, "kerwen-blob")
-        self._ready = ReadyFiles(self._disk, self._root, reserve, clock)
+        self._ready = ReadyFiles(self._disk, self._root, reserve, clock) if ready else None
         self._restock: asyncio.TimerHandle | None = None
         self._held = 0  # bytes of all uploads that wait to be handed to a thread
 
@@ -310,23 +312,24 @@ class FileBlobs:
         return _Arriving(self, incoming, size, done)
 
     async def prepare(self) -> None:
-        await self.run(self._ready.restock)
+        if self._ready is not None:
+            await self.run(self._ready.restock)
 
     def _incoming(self, size: int | None) -> _Incoming:
         """A file that lies ready, if one does for this size, else a new one."""
-        found = None if size is None else self._ready.take(size)
-        if size is not None:
-            self._restock_when_quiet()
-        if found is not None:
-            return _Incoming(self._disk, self._root, found[0], self._reserve, found[1])
+        if size is not None and self._ready is not None:
+            found = self._ready.take(size)
+            self._restock_when_quiet(self._ready)
+            if found is not None:
+                return _Incoming(self._disk, self._root, found[0], self._reserve, found[1])
         return _Incoming(self._disk, self._root, new_key(self._clock()), self._reserve)
 
-    def _restock_when_quiet(self) -> None:
+    def _restock_when_quiet(self, ready: ReadyFiles) -> None:
         if self._restock is not None:
             self._restock.cancel()
         submit = self._pool.submit
         loop = asyncio.get_running_loop()
-        self._restock = loop.call_later(_QUIET_S, submit, self._ready.restock)
+        self._restock = loop.call_later(_QUIET_S, submit, ready.restock)
 
     async def put_bytes(self, data: bytes) -> Blob:
         async def once() -> AsyncIterator[bytes]:
@@ -394,7 +397,8 @@ class FileBlobs:
     async def close(self) -> None:
         if self._restock is not None:
             self._restock.cancel()
-        await self.run(self._ready.drop)
+        if self._ready is not None:
+            await self.run(self._ready.drop)
         await asyncio.to_thread(self._pool.shutdown)
 
     def _whole(self, sizes: Mapping[str, int]) -> set[str]:

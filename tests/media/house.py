@@ -96,7 +96,7 @@ class House:
         self.clock = Time()
         self._own = database is None
         self.db, self.feed = database or _sqlite(folder)
-        self.blobs = blobs or FileBlobs(folder / "blobs", clock=self.clock)
+        self.blobs = blobs or FileBlobs(folder / "blobs", clock=self.clock, ready=False)
         self.thumbnailer = thumbnailer or Thumbnailer()
         self.api = MediaApi(
             self.db,

@@ -138,7 +138,7 @@ def judge(case: Case, answer: Answer) -> str:
     if case.path.startswith(_WITH_OWN_ERRORS):
         return judge_page_or_oauth(answer)
     fault = judge_error(answer)
-    if not fault and case.code and answer.json["errcode"] != case.code:
+    if not fault and case.code and answer.json.get("errcode", case.code) != case.code:
         fault = f"not {case.code}"
     return fault
 
@@ -163,7 +163,11 @@ def judge_page_or_oauth(answer: Answer) -> str:
 
 
 def judge_error(answer: Answer) -> str:
-    """Whether an error reads as CS #standard-error-response says."""
+    """Whether an error reads as CS #standard-error-response says, or as RFC 8620 §3.6.1."""
+    if answer.headers.get("content-type") == "application/problem+json":
+        body = answer.json
+        told = str(body["type"]).startswith("urn:ietf:params:jmap:error:")
+        return "" if told and body["status"] == answer.status else "no problem of JMAP"
     if answer.headers.get("content-type") != "application/json":
         return "an error that is not JSON"
     try:
