@@ -11,8 +11,8 @@ const TOKENS: { at: RegExp; html: (found: RegExpExecArray) => string }[] = [
     { at: /\bhttps?:\/\/[^\s<>"]+[^\s<>".,:;!?)\]]/, html: (found) => escape(found[0]) },
     { at: /\*\*(\S(?:.*?\S)?)\*\*/, html: (found) => `<strong>${inline(found[1] ?? "")}</strong>` },
     { at: /~~(\S(?:.*?\S)?)~~/, html: (found) => `<del>${inline(found[1] ?? "")}</del>` },
-    { at: /(?<![\w*])\*(\S(?:[^*\n]*?\S)?)\*(?![\w*])/, html: (found) => `<em>${inline(found[1] ?? "")}</em>` },
-    { at: /(?<![\w_])_(\S(?:[^_\n]*?\S)?)_(?![\w_])/, html: (found) => `<em>${inline(found[1] ?? "")}</em>` },
+    { at: /(?<![\w*])\*([^\s*](?:[^*\n]*?[^\s*])?)\*(?![\w*])/, html: (found) => `<em>${inline(found[1] ?? "")}</em>` },
+    { at: /(?<![\w_])_([^\s_](?:[^_\n]*?[^\s_])?)_(?![\w_])/, html: (found) => `<em>${inline(found[1] ?? "")}</em>` },
 ];
 
 function inline(text: string): string {

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { after, test } from "node:test";
 import { LIVE, PASSWORD, Person, until } from "./person";
 
@@ -151,6 +152,35 @@ test("a lost device: the recovery key gives everything back", live, async () => 
     await batyr.core.composer.text({ roomId: room }, "täze enjam");
     said.push("täze enjam");
     await until("it reads on", () => view.find("täze enjam"));
+});
+
+test("matrix-js-sdk reads in the same room, and is read", live, async (t) => {
+    const folder = new URL("../../../tests/clients/js/", import.meta.url);
+    if (!existsSync(new URL("node_modules/matrix-js-sdk", folder))) return t.skip("npm ci in tests/clients/js");
+    const sdk = await import(new URL("person.mjs", folder).href);
+    const third = new sdk.Person(process.env["KERWEN_TEST_URL"], `maral.${tag}`, PASSWORD, new sdk.Log("maral"), true);
+    await third.register();
+    await until("its first sync", () => third.isSynced());
+    await phone.core.rooms.invite(room, third.userId);
+    await until("its invitation", () => third.isInvited(room));
+    await third.client.joinRoom(room);
+    await until("its room", () => third.isReadyIn(room, [third, { userId: phone.userId }, { userId: batyr.userId }]));
+    const hers = await phone.view(room);
+    await until("her to know", async () => (await phone.core.rooms.get(room))?.joined === 3);
+    await phone.core.composer.text({ roomId: room }, "Salam, **üçünji**");
+    said.push("Salam, **üçünji**");
+    const line = await until("it sent", () => hers.find("Salam, **üçünji**")?.eventId);
+    const read = await until("it to read", () => third.read(room, line));
+    assert.equal(read.formatted_body, "Salam, <strong>üçünji</strong>");
+    await third.say(room, { msgtype: "m.text", body: "okadym" });
+    await until("her to read", () => hers.find("okadym"));
+    said.push("okadym");
+    const bytes = new Uint8Array(randomBytes(1000));
+    await third.sendFile(room, "s.bin", bytes);
+    const item = await until("its file", () => hers.items.find((one) => one.content.kind === "file" && one.content.media.name === "s.bin"));
+    assert.ok(item.content.kind === "file");
+    assert.deepEqual(new Uint8Array(await (await phone.core.media.get(item.content.media)).arrayBuffer()), bytes);
+    third.stop();
 });
 
 test("they verify each other by emoji in their direct chat", live, async () => {

@@ -25,6 +25,8 @@ export async function until<T>(what: string, question: () => T | Promise<T>, ms 
 
 export class Person {
     core!: Core;
+    /** Known once it was signed in. */
+    userId = "";
     readonly verifications = new Map<string, VerificationState>();
     /** Stands between the engine and the line. */
     cut: ((url: string, init: RequestInit, go: () => Promise<Response>) => Promise<Response>) | undefined;
@@ -71,13 +73,13 @@ export class Person {
     }
 
     async ready(): Promise<void> {
+        const state = await this.core.session.state();
+        assert.ok(state.kind === "in");
+        this.userId = state.userId;
         await until("the first sync", async () => !(await this.core.session.connection()).catchingUp);
         await this.core.session.loadCrypto();
     }
 
-    get userId(): string {
-        return `@${this.name}:${process.env["KERWEN_TEST_DOMAIN"] ?? "kerwen.test"}`;
-    }
 
     /** All lines of a room that this device can have, by a view that is kept up to date. */
     async view(roomId: string, at?: string): Promise<View> {

@@ -6,7 +6,8 @@ import { Fault } from "../faults";
 import { path } from "../http";
 import { isObject, text, type Json } from "../matrix";
 import type { ImportProgress, KeyState, RoomId } from "../types";
-import { canonicalJson, toBase64 } from "./base64";
+import { canonicalJson, fromBase64, toBase64 } from "./base64";
+import { Dehydrated } from "./dehydrated";
 import { quietly, type Machine } from "./machine";
 import { slotKey, typed, written } from "./recovery_key";
 import * as storage from "./secret_storage";
@@ -16,6 +17,7 @@ const SECRETS = {
     selfSigning: "m.cross_signing.self_signing",
     userSigning: "m.cross_signing.user_signing",
     backup: "m.megolm_backup.v1",
+    sleeping: "org.matrix.msc3814",
 } as const;
 const BACKUP_ALGORITHM = "m.megolm_backup.v1.curve25519-aes-sha2";
 const IMPORT_AT_ONCE = 200;
@@ -41,8 +43,10 @@ export class Keys {
     #state: KeyState = { recovery: "unknown", verified: false, backup: { on: false, pending: 0 } };
     #backingUp = false;
     #version: string | undefined;
+    readonly #dehydrated: Dehydrated;
 
     constructor(readonly machine: Machine) {
+        this.#dehydrated = new Dehydrated(machine);
         machine.fromBackup = (roomId, sessionId) => this.#fetchOne(roomId, sessionId);
     }
 
@@ -70,6 +74,7 @@ export class Keys {
         const backup = { ...this.#state.backup, on: this.#version !== undefined };
         if (this.#version) backup.version = this.#version;
         this.#set({ verified, recovery, backup });
+        if (ready) void quietly(() => this.#dehydrated.renewIfOld());
         return this.#state;
     }
 
@@ -127,8 +132,11 @@ export class Keys {
         const backup = wasm.BackupDecryptionKey.createRandomKey();
         const secret = backup.toBase64();
         const publicKey = backup.megolmV1PublicKey.publicKeyBase64;
-        await this.#store(raw, secret);
+        const sleeping = wasm.DehydratedDeviceKey.createRandomKey();
+        await this.#store(raw, secret, sleeping.toBase64());
         await this.#newBackup(secret, publicKey);
+        await olm.dehydratedDevices().saveDehydratedDeviceKey(sleeping);
+        await quietly(() => this.#dehydrated.renew(sleeping));
         await proof("POST", "/_kerwen/account/recovery_key", { slot_key: toBase64(await slotKey(raw)) }).catch((error: unknown) => {
             if (!(error instanceof Fault) || error.code !== "not-found") throw error; // another server
         });
@@ -149,7 +157,7 @@ export class Keys {
         await this.refreshOwn();
     }
 
-    async #store(raw: Uint8Array<ArrayBuffer>, backup: string): Promise<void> {
+    async #store(raw: Uint8Array<ArrayBuffer>, backup: string, sleeping: string): Promise<void> {
         const id = toBase64(crypto.getRandomValues(new Uint8Array(24))).replace(/[+/]/g, "x");
         const exported = await this.machine.olm.exportCrossSigningKeys();
         const secrets: [string, string | undefined][] = [
@@ -157,6 +165,7 @@ export class Keys {
             [SECRETS.selfSigning, exported?.self_signing_key],
             [SECRETS.userSigning, exported?.userSigningKey],
             [SECRETS.backup, backup],
+            [SECRETS.sleeping, sleeping],
         ];
         await this.#setData(`m.secret_storage.key.${id}`, await storage.describe(raw));
         for (const [name, secret] of secrets) {
@@ -188,7 +197,7 @@ export class Keys {
         const { olm } = this.machine;
         await this.machine.flush();
         await this.refreshOwn();
-        const [master, selfSigning, userSigning, backup] = await Promise.all(
+        const [master, selfSigning, userSigning, backup, sleeping] = await Promise.all(
             Object.values(SECRETS).map((name) => this.#secret(name, found.id, raw)),
         );
         if (master && selfSigning && userSigning) {
@@ -198,6 +207,7 @@ export class Keys {
         await this.#openVault(raw);
         let progress: ImportProgress = { imported: 0, total: 0 };
         if (backup && (await this.#takeBackupKey(backup))) progress = await this.restore(onRestoring);
+        if (sleeping) await quietly(() => this.#wake(sleeping));
         await this.look();
         return progress;
     }
@@ -212,6 +222,16 @@ export class Keys {
             if (own && !own.isVerified()) await this.machine.send(await own.verify());
         });
         await this.refreshOwn();
+    }
+
+    /** Keys that came while no device was there; then another one sleeps in its place. */
+    async #wake(secret: string): Promise<void> {
+        const { olm, wasm } = this.machine;
+        const key = (): Sdk.DehydratedDeviceKey => wasm.DehydratedDeviceKey.createKeyFromArray(fromBase64(secret));
+        await this.#dehydrated.wake(key());
+        await olm.dehydratedDevices().saveDehydratedDeviceKey(key());
+        await this.#dehydrated.renew(key());
+        void this.backUp();
     }
 
     /** The same key opens the vault, where its slot for this session is shut (docs/vault.md). */
