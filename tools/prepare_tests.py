@@ -24,6 +24,9 @@ MAIL_PROGRAMS = {
 }
 """Each with the package of Debian that has it; tests/programs runs them."""
 
+WEB_PROGRAMS = {"chromium": "chromium"}
+"""The browser that tests/web and tests/oauth drive."""
+
 CALL_PROGRAMS = {
     "janus": "janus",
     "turnserver": "coturn",
@@ -36,6 +39,7 @@ CALL_PROGRAMS = {
 def main() -> None:
     prepare_postgres()
     prepare_packages(MAIL_PROGRAMS, "mail")
+    prepare_packages(WEB_PROGRAMS, "the web app")
     prepare_packages(CALL_PROGRAMS, "calls")
     for folder in (ROOT / "tests" / "clients" / "js", ROOT / "web"):
         if (folder / "package-lock.json").exists():

@@ -1,7 +1,7 @@
 """The web app's door: the built files of `web/`, with long cache times, Brotli and a strict policy.
 
 `web/tools/pack.js` writes `files.json` beside what Vite built; only what stands there is served. It
-is read with the first request, and no file is kept in memory.
+is read with the first request, and again after a build; no file is kept in memory.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class WebApp:
 
     def __init__(self, folder: Path = BUILT) -> None:
         self._folder = folder
-        self._files: dict[str, File] | None = None
+        self._files: dict[str, File] = {}
+        self._built = 0
 
     def routes(self) -> list[Route]:
         """The line that is always there."""
@@ -111,7 +112,7 @@ class WebApp:
         return await self._serve(request, "manifest.webmanifest")
 
     async def _serve(self, request: Request, name: str) -> Reply:
-        file = (await self._listed()).get(name)
+        file = (await self._listed(name)).get(name)
         if file is None:
             if name == "index.html":
                 return Reply(_MISSING, 404, [(b"content-type", b"text/plain; charset=utf-8")])
@@ -129,14 +130,21 @@ class WebApp:
         headers.append((b"content-length", b"%d" % size))
         return Reply(_nothing() if request.method == "HEAD" else _pieces(path), 200, headers)
 
-    async def _listed(self) -> dict[str, File]:
-        if self._files is None:
+    async def _listed(self, name: str) -> dict[str, File]:
+        """The list; read anew where it is older than the build, which may come while we run."""
+        if name not in self._files or name == "index.html":
             try:
-                told = await asyncio.to_thread((self._folder / "files.json").read_bytes)
+                await asyncio.to_thread(self._read)
             except FileNotFoundError:
-                return {}  # asked again: it may be built while we run
-            self._files = _LISTS.decode(told)
+                return {}
         return self._files
+
+    def _read(self) -> None:
+        path = self._folder / "files.json"
+        built = path.stat().st_mtime_ns
+        if built != self._built:
+            self._files = _LISTS.decode(path.read_bytes())
+            self._built = built
 
 
 def takes_brotli(accepted: str | None) -> bool:

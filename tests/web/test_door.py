@@ -115,6 +115,17 @@ async def test_only_listed_files_are_served(built: Path, path: str) -> None:
     assert b"not listed" not in body
 
 
+async def test_a_build_while_it_runs_is_seen(built: Path) -> None:
+    web = WebApp(built)
+    files = json.loads((built / "files.json").read_text())
+    web._read()
+    (built / "assets" / "b-2.js").write_text("new")
+    files["assets/b-2.js"] = {"type": "text/javascript", "size": 3, "brotli": 0, "etag": "b"}
+    (built / "files.json").write_text(json.dumps(files))
+    assert "assets/b-2.js" in await web._listed("assets/b-2.js")
+    assert "assets/b-2.js" in await web._listed("index.html")
+
+
 async def test_without_a_build_it_says_so(tmp_path: Path) -> None:
     status, _, body = await ask(tmp_path, "/")
     assert status == 404
