@@ -72,7 +72,8 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=_account)
     alias = commands.add_parser("alias", help="names that lead to accounts or elsewhere")
     dkim = commands.add_parser("dkim", help="the keys that sign outgoing mail")
-    for command in add_mail_parsers(alias, dkim):
+    lists = commands.add_parser("list", help="mailing lists")
+    for command in add_mail_parsers(alias, dkim, lists):
         add_flags(command)
         command.set_defaults(run=_account)
     queue = commands.add_parser("queue", help="look after mail that waits to be sent")

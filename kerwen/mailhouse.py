@@ -28,6 +28,8 @@ from kerwen.mail.actions.fetch import Fetch
 from kerwen.mail.actions.filter import Filter
 from kerwen.mail.actions.filter_rules import FilterRules
 from kerwen.mail.actions.greylist import Greylist
+from kerwen.mail.actions.house_mail import HouseMail
+from kerwen.mail.actions.lists import Lists
 from kerwen.mail.actions.mailboxes import Mailboxes
 from kerwen.mail.actions.objects import Objects
 from kerwen.mail.actions.open_keys import OpenKeys
@@ -109,6 +111,7 @@ class MailHouse:
     resolver: Resolver
     reports_in: ReportsIn
     open_keys: OpenKeys
+    lists: Lists
     sending: Sending
     numbers: list[Number]
     at_stop: list[Callable[[], None]] = field(default_factory=list)
@@ -171,13 +174,15 @@ def build_mail(
     if config.mail_reports == "on":
         arrive.notice = sending.dmarc_reports.notice
     reports_in = ReportsIn(db, host, clock)
-    arrive.reports = reports_in.take
+    lists = Lists(db, recipients, deliver, queue, report, clock)
+    arrive.house = house_mail = HouseMail(reports_in, lists)
     arrive.sealing_keys = report.keys = sign_keys.signing
     arrive.taste = tastes.taste
     submit = Submit(
         host, recipients, receive, outcomes, sign_keys.signing, secrets.token_bytes, clock
     )
     open_keys = OpenKeys(db, host, clock)
+    submit.house = house_mail
     submit.all_publish = open_keys.all_publish
 
     uploads = Uploads(db, blobs, delivery_keys, records, clock)
@@ -241,6 +246,7 @@ def build_mail(
         resolver,
         reports_in,
         open_keys,
+        lists,
         sending,
         list(sending.numbers(report, resolver)),
         [watches.stop],

@@ -184,7 +184,8 @@ def _add_mail(
 
     if config.rspamd is not None:
         mail.arrive.opinion = Rspamd(outgoing, config.rspamd)
-    house.deeds.update(MailDeeds(mail.recipients, mail.sign_keys, mail.reports_in).deeds())
+    mail_deeds = MailDeeds(mail.recipients, mail.sign_keys, mail.reports_in, mail.lists)
+    house.deeds.update(mail_deeds.deeds())
 
     def proved(address: str) -> None:
         limiter.give_back(Cost.LOGIN, address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kerwen.api.admin_socket import Deed
+from kerwen.mail.actions.lists import Lists
 from kerwen.mail.actions.recipients import Recipients
 from kerwen.mail.actions.reports_in import ReportsIn
 from kerwen.mail.actions.sign_keys import SignKeys
@@ -14,8 +15,11 @@ from kerwen.mail.dkim_keys import SigningKey
 class MailDeeds:
     """The commands below `kerwen alias` and `kerwen dkim`."""
 
-    def __init__(self, recipients: Recipients, keys: SignKeys, reports: ReportsIn) -> None:
+    def __init__(
+        self, recipients: Recipients, keys: SignKeys, reports: ReportsIn, lists: Lists
+    ) -> None:
         self._recipients = recipients
+        self._lists = lists
         self._reports = reports
         self._keys = keys
 
@@ -25,6 +29,11 @@ class MailDeeds:
             "alias add": self.alias_add,
             "alias drop": self.alias_drop,
             "alias list": self.alias_list,
+            "list add": self.list_add,
+            "list drop": self.list_drop,
+            "list join": self.list_join,
+            "list leave": self.list_leave,
+            "list show": self.list_show,
             "server mail-reports": self.mail_reports,
             "dkim list": self.dkim_list,
             "dkim prepare": self.dkim_prepare,
@@ -45,6 +54,36 @@ class MailDeeds:
         return [
             {"name": name, "target": target} for name, target in await self._recipients.listing()
         ]
+
+    async def list_add(
+        self, name: str, owner: str, title: str = "", posting: str = "members"
+    ) -> None:
+        """`kerwen list add NAME --owner NAME [--title TEXT] [--posting WHO]`."""
+        await self._lists.add(name.partition("@")[0], owner, title, posting)
+
+    async def list_drop(self, name: str) -> None:
+        """`kerwen list drop NAME`."""
+        await self._lists.drop(name.partition("@")[0])
+
+    async def list_join(self, name: str, target: str) -> None:
+        """`kerwen list join NAME ADDRESS`."""
+        await self._lists.join(name.partition("@")[0], target)
+
+    async def list_leave(self, name: str, target: str) -> None:
+        """`kerwen list leave NAME ADDRESS`."""
+        await self._lists.leave(name.partition("@")[0], target)
+
+    async def list_show(self, name: str = "") -> list[dict[str, Any]]:
+        """`kerwen list show [NAME]`: lists, or the members of one."""
+        found = await self._lists.listing()
+        if not name:
+            return [
+                {"name": one.local, "owner": one.owner, "posting": one.posting,
+                 "members": len(members), "title": one.title}
+                for one, members in found
+            ]  # fmt: skip
+        wanted = name.partition("@")[0].lower()
+        return [{"address": m} for one, members in found if one.local == wanted for m in members]
 
     async def mail_reports(self, days: int = 30) -> list[dict[str, Any]]:
         """`kerwen server mail-reports [--days N]`: what other servers say of our mail."""

@@ -15,6 +15,7 @@ _GIVEN = frozenset(
     {
         *("name", "admin", "erase", "label", "uses", "days", "target"),
         *("device", "percent", "file", "room", "media", "text", "report", "count"),
+        *("owner", "title", "posting"),
     }
 )
 _PATIENCE_S = 60.0

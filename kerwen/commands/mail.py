@@ -1,4 +1,4 @@
-"""`kerwen alias …` and `kerwen dkim …`: by the running server, else on the data folder."""
+"""`kerwen alias …`, `list …` and `dkim …`: by the running server, else on the data folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 
 def add_parsers(
-    alias: argparse.ArgumentParser, dkim: argparse.ArgumentParser
+    alias: argparse.ArgumentParser, dkim: argparse.ArgumentParser, lists: argparse.ArgumentParser
 ) -> list[argparse.ArgumentParser]:
     """The commands below `alias` and `dkim`; each one's flags become the deed's arguments."""
     made: list[argparse.ArgumentParser] = []
@@ -36,5 +36,31 @@ def add_parsers(
         if word == "drop":
             command.add_argument("name", metavar="NAME", help="as `kerwen dkim list` shows it")
         command.set_defaults(do=f"dkim {word}")
+        made.append(command)
+    return made + _lists(lists)
+
+
+def _lists(lists: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    below = lists.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    made = []
+    for word, words in (
+        ("add", "make a mailing list"),
+        ("drop", "remove a list"),
+        ("join", "make somebody a member"),
+        ("leave", "somebody is no member any more"),
+        ("show", "all lists, or the members of one"),
+    ):
+        command = below.add_parser(word, help=words)
+        optional = {"nargs": "?"} if word == "show" else {}
+        command.add_argument("name", metavar="NAME", help="the part before @", **optional)  # type: ignore[arg-type]
+        if word in ("join", "leave"):
+            command.add_argument("target", metavar="ADDRESS", help="an account's name or address")
+        if word == "add":
+            command.add_argument("--owner", required=True, metavar="NAME", help="an account here")
+            command.add_argument("--title", metavar="TEXT", help="what people see")
+            command.add_argument(
+                "--posting", choices=("members", "owner", "anyone"), help="who may write to it"
+            )
+        command.set_defaults(do=f"list {word}")
         made.append(command)
     return made

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
-from kerwen.mail import arc, auth_results, fields, submission, trace
+from kerwen.mail import arc, auth_results, dkim, dmarc, fields, spf, submission, trace
 from kerwen.mail.actions import check
 from kerwen.mail.actions.check import Check
 from kerwen.mail.actions.deliver import Target
@@ -52,6 +52,15 @@ class Greylist(Protocol):
         """`Unavailable(GREYLISTED)` at the first time."""
 
 
+class House(Protocol):
+    """What is for no mailbox: reports, lists."""
+
+    async def take(
+        self, accepted: Sequence[Accepted], raw: bytes, sender: str, trusted: bool, author: bool
+    ) -> None:
+        """`Refused(MAIL_POLICY)` where nobody else gets it."""
+
+
 class Arrive:
     """What the door for strangers calls. `draw` gives random bytes."""
 
@@ -77,8 +86,8 @@ class Arrive:
         self.greylist: Greylist | None = None
         self.sealing_keys: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None
         """The keys of which the first seals (ARC) what goes on elsewhere."""
-        self.reports: Callable[[bytes, bool], Awaitable[object]] | None = None
-        """Reads what comes for the house itself; whether its sender was proved."""
+        self.house: House | None = None
+        """Takes what comes for the house itself."""
         self.notice: Callable[[Seen, Verdict, str, str], None] | None = None
         """Told of every message that was checked: its verdict, who brought it, its sender."""
 
@@ -112,8 +121,9 @@ class Arrive:
         if verdict is Verdict.REFUSE:
             domain = seen.dmarc.domain if seen.dmarc is not None else "its author"
             raise Refused(Reason.UNAUTHENTIC_MAIL, f"{domain} asks to refuse what it did not sign")
-        if self.reports is not None and any(one.found.house for one in accepted):
-            await self.reports(raw, seen.trusted)
+        if self.house is not None and any(one.found.house for one in accepted):
+            author = _is_author_proved(seen)
+            await self.house.take(accepted, raw, letter.sender, seen.trusted, author)
         mark = self._draw(8).hex()
         now = self._clock()
         results = check.told(seen, peer, letter)
@@ -196,6 +206,19 @@ class Arrive:
         key = (await self.sealing_keys())[0]
         chain = seen.arc or arc.Arc(arc.Chain.NONE)
         return arc.seal(header, body, chain, results, key, self._host, now // 1000)
+
+
+def _is_author_proved(seen: Seen) -> bool:
+    """Whether the From field is true: by DMARC, or where its domain has no policy, by a signature
+    or an envelope of just that domain."""
+    told = seen.dmarc
+    if told is None or seen.authors != 1:
+        return False
+    if told.result is dmarc.Result.PASS:
+        return True
+    by_key = any(k.result is dkim.Result.PASS and k.domain == told.domain for k in seen.dkim)
+    by_spf = seen.spf is not None and seen.spf.result is spf.Result.PASS
+    return by_key or (by_spf and seen.spf is not None and seen.spf.domain == told.domain)
 
 
 def _shown(verdict: Verdict, seen: Seen) -> dict[str, str]:

@@ -5,6 +5,7 @@ ayna+shop@kerwen.test       the same, with the detail `shop`
 office@kerwen.test          an alias: everybody it names, also elsewhere
 postmaster, abuse           aliases if there are such, else the administrators
 shop.x4k3…@kerwen.test      a masked address: the account that made it, until it is shut
+friends@kerwen.test         a list: the house, which sends it on; friends+bounces: its owner
 dmarc-reports, tls-reports  the house itself, which reads them
 anything@kerwen.test        whom `*` names, if anybody
 """
@@ -22,10 +23,11 @@ from kerwen.accounts.store import accounts
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
 from kerwen.mail import dns, masked, report_letter
-from kerwen.mail.store import aliases, masks
+from kerwen.mail.store import aliases, lists, masks
 from kerwen.storage.database import Database, Snap, retrying
 
 DETAIL: Final = "+"
+LEAVE: Final = "leave"
 _ROLES: Final = frozenset({"postmaster", "abuse", "hostmaster", "webmaster"})
 
 
@@ -34,7 +36,7 @@ class Found(msgspec.Struct, frozen=True):
 
     accounts: tuple[tuple[int, str], ...]
     elsewhere: tuple[str, ...] = ()
-    house: str = ""  # the house reads it itself: reports of other servers
+    house: str = ""  # the house takes it itself: reports of other servers, a list's name
 
 
 class Recipients:
@@ -135,6 +137,13 @@ class _Look:
         if not await self._follow(local, 0) and not await self._role(local):
             if local in report_letter.NAMES:
                 return Found((), (), local)
+            base, _, detail = local.partition(DETAIL)
+            of = await lists.one(self._snap, base)
+            if of is not None and detail in ("", LEAVE):
+                return Found((), (), local)
+            if of is not None:  # bounces, and who writes to the owner
+                await self._follow(of.owner, 0)
+                return Found(tuple(self._accounts.items()), tuple(self._elsewhere))
             await self._follow(aliases.CATCH_ALL, 0)
         return Found(tuple(self._accounts.items()), tuple(self._elsewhere))
 

@@ -15,7 +15,7 @@ from kerwen.base import limits
 from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
 from kerwen.mail import auth_results, dkim, submission, trace
-from kerwen.mail.actions.arrive import delivered_to, elsewhere
+from kerwen.mail.actions.arrive import House, delivered_to, elsewhere
 from kerwen.mail.actions.outcomes import Accepted, Outcomes, addressees
 from kerwen.mail.actions.queue import Addressee, Envelope
 from kerwen.mail.actions.receive import Receive
@@ -61,6 +61,8 @@ class Submit:
         self._keys = keys
         self._draw = draw
         self._clock = clock
+        self.house: House | None = None
+        """Takes what is for the house itself."""
         self.all_publish: Callable[[int, Sequence[Accepted]], Awaitable[bool]] | None = None
         """Whether a sender and all recipients publish OpenPGP keys here."""
 
@@ -95,6 +97,8 @@ class Submit:
         await self.check_authors(sender, submission.authors(header))
         added, kept = submission.completed(header, f"{mark}@{self._host}", now)
         complete = added + kept
+        if self.house is not None and any(one.found.house for one in accepted):
+            await self.house.take(accepted, complete + raw[end:], letter.sender, True, True)
         leaves = any(one.found.elsewhere for one in accepted)
         signed = await self._signed(complete, raw[end:], now) if leaves else b""
         marks = self._marks(peer, letter, accepted, mark, now)
