@@ -156,7 +156,7 @@ def build_mail(
         config, db, queue, queue_key, tags, recipients, deliver, report, resolver, clock
     )
     tidy = Tidy(db, clock)
-    receive = Receive(db, recipients, deliver, queue, quota)
+    receive = Receive(db, recipients, deliver, queue, delivery_keys, quota)
     rules = FilterRules(db, feed)
     answer = Answer(db, recipients, report, secrets.token_bytes, clock)
     scripted = Filter(db, rules, mailboxes, recipients, tags, answer, clock)

@@ -96,6 +96,7 @@ UNREADY: dict[Unready, tuple[int, str]] = {
     Unready.GREYLISTED: (503, "M_UNKNOWN"),
     Unready.DNS_AWAY: (503, "M_UNKNOWN"),
     Unready.CALLS_AWAY: (503, "M_UNKNOWN"),
+    Unready.NOT_YET_OPENED: (503, "M_UNKNOWN"),
 }
 
 _SOFT = {R.EXPIRED_TOKEN, R.ACCOUNT_LOCKED}  # clients keep their data: CS #soft-logout

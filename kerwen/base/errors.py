@@ -107,6 +107,7 @@ class Unready(enum.Enum):
     GREYLISTED = "greylisted"
     DNS_AWAY = "dns_away"
     CALLS_AWAY = "calls_away"  # the media server
+    NOT_YET_OPENED = "not_yet_opened"  # an imported account before its first log-in
 
 
 class Refused(Exception):

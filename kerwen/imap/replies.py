@@ -104,6 +104,7 @@ UNREADY: Final[dict[Unready, bytes]] = {
     Unready.GREYLISTED: b"UNAVAILABLE",
     Unready.DNS_AWAY: b"UNAVAILABLE",
     Unready.CALLS_AWAY: b"UNAVAILABLE",
+    Unready.NOT_YET_OPENED: b"UNAVAILABLE",
 }
 
 BUG: Final = Ending("Internal error", b"SERVERBUG", "NO")

@@ -356,8 +356,11 @@ class Session:
         return [at for low, high in ranges for at in range(max(low, 1) - 1, min(high, count))]
 
     def numbers_fit(self, numbers: SequenceSet) -> bool:
-        """Whether every sequence number is one of a message (RFC 9051 §9, `seq-number`)."""
+        """Whether every sequence number is one of a message; in an empty mailbox `*` is none.
+
+        # RFC 9051 §9, `seq-number`: BAD, also for `*` if the mailbox is empty
+        """
         count = len(self.mailbox.view)
         return numbers.saved or all(
-            one <= count or one == STAR for pair in numbers.ranges for one in pair
+            one <= count or (one == STAR and count > 0) for pair in numbers.ranges for one in pair
         )

@@ -133,6 +133,7 @@ UNREADY: Final[dict[Unready, tuple[int, str]]] = {
     Unready.TIMEOUT: (451, "4.4.5"),
     Unready.GREYLISTED: (451, "4.7.1"),
     Unready.DNS_AWAY: (451, "4.4.3"),
+    Unready.NOT_YET_OPENED: (450, "4.2.1"),
     Unready.CALLS_AWAY: (451, "4.3.0"),
 }
 

@@ -69,6 +69,26 @@ async def test_non_ascii_passwords(world: World) -> None:
     assert (await world.sign_in("ayna", "u\u0308bers3kr1t")).status == 200
 
 
+async def test_a_right_password_makes_the_vault_that_is_missing(world: World) -> None:
+    """So it is with an imported account whose password was reset before its first log-in."""
+    await world.sign_up("ayna")
+    account_no = await account_no_of(world, "ayna")
+    async with world.db.write() as tx:
+        await world.vaults.drop_account(tx, account_no)
+    assert (await world.sign_in("ayna", "wrong horse")).status == 403
+    async with world.db.read() as snap:
+        assert await world.vaults.public_key(snap, account_no) is None
+    world.told.clear()
+    for _ in range(2):
+        assert (await world.sign_in("ayna")).status == 200
+    slots = await slots_of(world, account_no)
+    assert slots == [SlotKind.PASSWORD, SlotKind.TOKEN, SlotKind.TOKEN]
+    assert world.told == [("registered", f"@ayna:{DOMAIN}")]
+    async with world.db.read() as snap:
+        made = await world.vaults.public_key(snap, account_no)
+    assert made is not None
+
+
 @pytest.mark.parametrize(
     ("body", "status", "errcode"),
     [

@@ -15,6 +15,7 @@ from kerwen.accounts.store import factors
 from kerwen.accounts.uia import SECOND_FACTOR
 from kerwen.base.errors import Reason, Refused
 from kerwen.storage.sql import sql
+from kerwen.vault.slots import SlotKind
 from tests.accounts.authenticator import PRESENT, Authenticator
 from tests.accounts.test_login import account_no_of, slots_of
 from tests.accounts.world import V1, V3, Answer, World, password_auth
@@ -704,8 +705,9 @@ async def test_a_passkey_opens_the_vault_after_a_password_reset(world: World) ->
 async def test_an_app_needs_a_vault_that_opens(world: World) -> None:
     token = (await world.sign_up("ayna"))["access_token"]
     no = await account_no_of(world, "ayna")
-    async with world.db.write() as tx:
-        await world.vaults.drop_account(tx, no)
+    async with world.db.write() as tx:  # as after a reset
+        for kind in (SlotKind.PASSWORD, SlotKind.TOKEN):
+            await world.vaults.drop_slots(tx, no, kind)
     begun = await post(world, OWN + "/totp", token, name="phone", auth=password_auth("ayna"))
     begun.refused(403, "M_FORBIDDEN")
     added = await enrolled_passkey(world, token, Authenticator(), prf=True)

@@ -9,26 +9,19 @@ import pytest
 
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
-from kerwen.storage.open_database import open_database
 from tests.smtp.world import World
+from tests.worlds import opened, opened_on_sqlite
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """The doors on SQLite."""
-    feed = Feed()
-    database = await open_database(tmp_path / "kerwen.db", feed)
-    made = World(database, feed, tmp_path / "data")
-    await made.start()
-    yield made
-    await made.stop()
-    await database.close()
+    async with opened_on_sqlite(World, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
 async def either_world(database: Database, feed: Feed, tmp_path: Path) -> AsyncIterator[World]:
     """The doors on SQLite and on PostgreSQL."""
-    made = World(database, feed, tmp_path / "data")
-    await made.start()
-    yield made
-    await made.stop()
+    async with opened(World, database, feed, tmp_path) as made:
+        yield made

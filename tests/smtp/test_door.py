@@ -88,6 +88,40 @@ async def test_aliases_groups_and_the_catch_all(world: World) -> None:
     )
 
 
+async def test_an_imported_account_before_its_first_log_in(either_world: World) -> None:
+    """Nothing can be sealed for it: what strangers bring stays with them, the rest waits here."""
+    world = either_world
+    async with world.house.db.write() as tx:
+        await accounts.add(tx, 3, "merdan", 0, admin=False)
+    await world.mail.recipients.add("office", "ayna")
+    await world.mail.recipients.add("office", "merdan")
+    stranger = await world.connect()
+    said = await stranger.send("who@remote.test", ["merdan@kerwen.test"], LETTER)
+    assert said == "450 4.2.1 Try again later: not yet opened"
+    assert (await stranger.cmd("RCPT TO:<office@kerwen.test>")).startswith("250")
+    await stranger.cmd("DATA")
+    assert (await stranger.cmd(LETTER + b".")).startswith("250")
+    assert len(await world.inbox(1)) == 1, "who can have it has it"
+    ayna = await world.ayna()
+    assert (await ayna.send("ayna@kerwen.test", ["merdan+x@kerwen.test"], OWN))[0] == "2"
+    sender = world.mail.sending.sender
+    await sender.step()
+    assert await world.mail.queue.next_due_ms() is not None, "it waits"
+
+    await world.house.account(3)  # the first log-in
+    due = await world.mail.queue.next_due_ms()
+    assert due is not None
+    world.house.clock.now = due + 600_000
+    await sender.step()
+    one, two = sorted(await world.inbox(3))
+    assert one.endswith(OWN)
+    assert two.endswith(LETTER)
+    assert field(two, "Delivered-To") == "office@kerwen.test"
+    assert await world.mail.queue.next_due_ms() is None
+    assert len(await world.inbox(1)) == 1
+    assert (await stranger.send("who@remote.test", ["merdan@kerwen.test"], LETTER))[0] == "2"
+
+
 async def test_a_full_mailbox_is_told_at_once(world: World) -> None:
     client = await world.connect()
     await client.cmd("MAIL FROM:<who@remote.test> SIZE=2000000000")

@@ -135,6 +135,8 @@ class Prove:
         if account is None or keys is None:
             raise Refused(Reason.WRONG_PASSWORD, WRONG)
         check_may_enter(account)
+        if self._renew is not None and kept is not None and kept.cost != OLD:
+            await self._renew.make_vault(account, keys, kept)
         return FirstFactor(account, keys, second)
 
     async def _renewed(

@@ -25,6 +25,9 @@ class Vaults(Protocol):
     async def create(self, tx: Tx, account_no: int, slots: Iterable[Secret]) -> bytes:
         """Makes the vault of a new account, with a slot for each secret."""
 
+    async def public_key(self, snap: Snap, account_no: int) -> tuple[int, bytes] | None:
+        """The newest vault's generation and public key; None: the account has no vault."""
+
     async def unlock(
         self, snap: Snap, account_no: int, kind: str, ref: str, key: bytes
     ) -> OpenVault:
@@ -77,6 +80,10 @@ class NoVaults:
     async def create(self, tx: Tx, account_no: int, slots: Iterable[Secret]) -> bytes:
         """Makes none."""
         return b""
+
+    async def public_key(self, snap: Snap, account_no: int) -> tuple[int, bytes] | None:
+        """None is missing."""
+        return 0, b""
 
     async def unlock(
         self, snap: Snap, account_no: int, kind: str, ref: str, key: bytes

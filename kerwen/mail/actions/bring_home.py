@@ -14,6 +14,7 @@ from kerwen.mail.actions.recipients import Recipients
 _STATUS = {
     Reason.UNKNOWN_RECIPIENT: (Verdict.FAILED, "5.1.1"),
     Reason.MAILBOX_FULL: (Verdict.DEFERRED, "4.2.2"),
+    Reason.VAULT_CLOSED: (Verdict.DEFERRED, "4.2.1"),  # it waits for the first log-in
 }
 
 

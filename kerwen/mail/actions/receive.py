@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
+from kerwen.accounts.store import accounts as account_store
 from kerwen.base import limits
-from kerwen.base.errors import Reason, Refused
+from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.mail import submission, trace
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.deliver import Deliver, Delivered, Recipient, Target
@@ -21,9 +22,17 @@ from kerwen.mail.actions.filter import Came, Filter, Plan
 from kerwen.mail.actions.queue import Addressee, Envelope, Queue
 from kerwen.mail.actions.recipients import Found, Recipients
 from kerwen.mail.store import mailboxes as boxes
-from kerwen.storage.database import Database, Tx
+from kerwen.storage.database import Database, Snap, Tx
 
 _INBOX: Final = (Target(),)
+_OPENED_IN_MS: Final = 3_600_000  # who knows when somebody logs in for the first time
+
+
+class Sealers(Protocol):
+    """The part of `kerwen.vault.actions.delivery_keys.DeliveryKeys` that is asked at RCPT."""
+
+    async def can_seal(self, snap: Snap, account_no: int) -> bool:
+        """Whether an account has a vault."""
 
 
 class Receive:
@@ -35,12 +44,14 @@ class Receive:
         recipients: Recipients,
         deliver: Deliver,
         queue: Queue,
+        delivery_keys: Sealers,
         quota: int = limits.MAIL_QUOTA,
     ) -> None:
         self._db = db
         self._recipients = recipients
         self._deliver = deliver
         self._queue = queue
+        self._keys = delivery_keys
         self._quota = quota
         self.filter: Filter | None = None
         """Runs the scripts of accounts that have some."""
@@ -49,13 +60,20 @@ class Receive:
         """Whether an address is of our domain."""
         return self._recipients.is_local(address)
 
-    async def recipient(self, address: str, size: int = 0) -> Found:
+    async def recipient(self, address: str, size: int = 0, *, ours: bool = False) -> Found:
         """Who gets the mail of an address, asked at RCPT; `size` as MAIL announced it.
+
+        An imported account has no vault before its first log-in, so nothing can be sealed for it.
+        What others send it stays with them (`Unavailable`: NOT_YET_OPENED); what one of us sends
+        (`ours`), and its copy of what a group gets, waits in our queue.
 
         `Refused`: UNKNOWN_RECIPIENT; MAILBOX_FULL where nobody would have room.
         """
         async with self._db.read() as snap:
             found = await self._recipients.look(snap, address)
+            shut = [no for no, _ in found.accounts if not await self._keys.can_seal(snap, no)]
+            if shut:
+                return await self._waiting(snap, address, found, shut, ours=ours)
             if found.elsewhere or found.house:
                 return found
             for account_no, _ in found.accounts:
@@ -78,6 +96,20 @@ class Receive:
         """Queues a message for everybody, also for people here, that nobody sends before a time.
         `also` is done in the same transaction. Its number in the queue."""
         return await self._queue.enqueue(envelope, addressees, raw, due_ms=due_ms, also=also)
+
+    async def _waiting(
+        self, snap: Snap, address: str, found: Found, shut: Sequence[int], *, ours: bool
+    ) -> Found:
+        """Those who can have it now, and the others by way of the queue."""
+        others = tuple(one for one in found.accounts if one[0] not in shut)
+        if not others and not found.elsewhere:
+            if not ours:
+                raise Unavailable(Unready.NOT_YET_OPENED, _OPENED_IN_MS)
+            if len(shut) == 1 and "@" in address:
+                return Found((), (address,))
+        names = [await account_store.by_no(snap, no) for no in shut]
+        home = tuple(f"{one.localpart}@{self._recipients.domain}" for one in names if one)
+        return Found(others, (*found.elsewhere, *home), found.house)
 
     async def run(
         self,

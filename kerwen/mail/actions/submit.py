@@ -78,7 +78,7 @@ class Submit:
         """Somebody here or elsewhere. `Refused`: UNKNOWN_RECIPIENT, MAILBOX_FULL."""
         if not self._recipients.is_local(address):
             return Accepted(address, elsewhere(address), wishes)
-        return Accepted(address, await self._receive.recipient(address, size), wishes)
+        return Accepted(address, await self._receive.recipient(address, size, ours=True), wishes)
 
     async def run(
         self,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from kerwen.base.errors import Reason, Refused
-from kerwen.storage.database import Change, Database, Kind
+from kerwen.storage.database import Change, Database, Kind, Snap
 from kerwen.vault.epoch import Epoch
 from kerwen.vault.slots import KEY_BYTES
 from kerwen.vault.store import OpenVault, Vaults
@@ -60,6 +60,12 @@ class DeliveryKeys:
                     self._making.pop(account_no, None)
         found.messages += 1
         return found
+
+    async def can_seal(self, snap: Snap, account_no: int) -> bool:
+        """Whether something can be sealed for an account: it has a vault."""
+        if account_no in self._epochs:
+            return True
+        return await self._vaults.public_key(snap, account_no) is not None
 
     def follow(self, pos: int, changes: Sequence[Change]) -> None:
         """Hears from the feed of accounts that changed: one may have a new vault, or be gone."""
