@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kerwen.api.http import Route
-from kerwen.api.jmap import blobs, core, ids, more, push, submission
+from kerwen.api.jmap import blobs, core, ids, more, push, scripts, submission, vacation
 from kerwen.api.jmap import mail as mail_capability
 from kerwen.api.jmap.api import JmapApi
 from kerwen.api.jmap.deeds import Deeds
@@ -69,6 +69,7 @@ def build_jmap(
         email_changes=mail.email_changes,
         revise=mail.revise,
         uploads=mail.uploads,
+        scripts=mail.scripts,
         objects=mail.objects,
         submissions=mail.submissions,
         submit=mail.submit,
@@ -81,6 +82,8 @@ def build_jmap(
     registry.add(submission.Api(registry).capability())
     registry.add(more.quota_capability())
     registry.add(blobs.capability())
+    registry.add(scripts.capability())
+    registry.add(vacation.capability())
     registry.add(push.capability())
     api = JmapApi(deeds, sessions, registry, _base_url(config))
     listeners = push.Listeners(mail.watches, mail.push_states, sign_in, feed)

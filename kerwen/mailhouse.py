@@ -239,7 +239,7 @@ def build_mail(
         receive,
         arrive,
         submit,
-        Scripts(db),
+        Scripts(db, clock),
         scripted,
         sign_keys,
         tidy,

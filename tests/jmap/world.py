@@ -31,7 +31,9 @@ MAIL = "urn:ietf:params:jmap:mail"
 SUBMISSION = "urn:ietf:params:jmap:submission"
 QUOTA = "urn:ietf:params:jmap:quota"
 BLOB = "urn:ietf:params:jmap:blob"
-USING = [CORE, MAIL, SUBMISSION, QUOTA, BLOB]
+SIEVE = "urn:ietf:params:jmap:sieve"
+VACATION = "urn:ietf:params:jmap:vacationresponse"
+USING = [CORE, MAIL, SUBMISSION, QUOTA, BLOB, SIEVE, VACATION]
 
 Json = dict[str, Any]
 

@@ -36,8 +36,13 @@ async def read(work: Work, told: Any) -> Blob | None:
 
 
 async def read_ref(work: Work, ref: ids.BlobRef) -> Blob | None:
-    """A message, a part of it, or an uploaded file."""
-    if ref.upload:
+    """A message, a part of it, an uploaded file, or a Sieve script."""
+    if ref.script is not None:
+        source = await work.deeds.scripts.version(work.account_no, ref.no, ref.script)
+        if source is None:
+            return None
+        blob = Blob(source, "application/sieve")
+    elif ref.upload:
         found = await work.deeds.uploads.read(work.unlocked, ref.no)
         if found is None:
             return None

@@ -16,6 +16,7 @@ from kerwen.mail.actions.mailboxes import Mailboxes
 from kerwen.mail.actions.objects import Objects
 from kerwen.mail.actions.records import Records
 from kerwen.mail.actions.revise import Revise
+from kerwen.mail.actions.scripts import Scripts
 from kerwen.mail.actions.sign_in import SignIn
 from kerwen.mail.actions.store_flags import StoreFlags
 from kerwen.mail.actions.submissions import Submissions
@@ -45,6 +46,7 @@ class Deeds:
     email_changes: EmailChanges
     revise: Revise
     uploads: Uploads
+    scripts: Scripts
     objects: Objects
     submissions: Submissions
     submit: Submit

@@ -12,15 +12,16 @@ import msgspec
 from kerwen.mail.store.tags import Tags
 
 _MAILBOX: Final = re.compile(r"F([1-9][0-9]{0,17})")
-_BLOB: Final = re.compile(r"([BU][A-Za-z0-9_-]{22})((?:p[0-9]{1,4}(?:-[0-9]{1,4}){0,30}){0,4})")
+_BLOB: Final = re.compile(r"([BUS][A-Za-z0-9_-]{22})((?:p[0-9]{1,4}(?:-[0-9]{1,4}){0,30}){0,4})")
 
 
 class BlobRef(msgspec.Struct, frozen=True):
-    """What a blob id names: a message, a part of it, or an uploaded file."""
+    """What a blob id names: a message, a part of it, an uploaded file, or a Sieve script."""
 
     no: int
-    upload: bool
+    upload: bool  # it is no message, nor in one
     parts: tuple[str, ...]  # 1.2, and parts of a message that stands there
+    script: int | None = None  # of a script: the version of its text
 
 
 def mailbox_id(mailbox_no: int) -> str:
@@ -64,6 +65,11 @@ def upload_id(tags: Tags, account_no: int, upload_no: int) -> str:
     return tags.email_ids(account_no, [upload_no], "U")[0]
 
 
+def script_blob(tags: Tags, account_no: int, script_no: int, version: int) -> str:
+    """The blob of a Sieve script; `version` (32 bits) is another one for another text."""
+    return tags.email_ids(account_no, [script_no << 32 | version], "S")[0]
+
+
 def blob(tags: Tags, account_no: int, told: object) -> BlobRef | None:
     """What a blob id names; None: nothing of this account."""
     match = _BLOB.fullmatch(told) if isinstance(told, str) else None
@@ -73,4 +79,6 @@ def blob(tags: Tags, account_no: int, told: object) -> BlobRef | None:
     if no is None:
         return None
     parts = tuple(match[2].replace("-", ".").split("p")[1:])
+    if match[1][0] == "S":
+        return BlobRef(no >> 32, True, parts, no & 0xFFFFFFFF)
     return BlobRef(no, match[1][0] == "U", parts)

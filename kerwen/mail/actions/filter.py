@@ -123,7 +123,7 @@ class Filter:
             mail, outcome = await self._run(came, rules, known)
         reply = outcome.reply
         if reply is None and outcome.reject is None and (outcome.filed or outcome.redirects):
-            reply = rules.vacation.reply(self._clock(), rules.changes)
+            reply = rules.vacation.reply(self._clock())
         if outcome.reject is not None:
             return Plan(came, {}, refused=_told(outcome.reject), remember=outcome.remember)
         onward = await self._onward(came, mail, outcome.redirects)

@@ -34,7 +34,6 @@ class Rules(msgspec.Struct, frozen=True):
     script: Script | None
     others: dict[str, Script]
     vacation: Vacation
-    changes: int
     size: int
 
 
@@ -102,7 +101,7 @@ class FilterRules:
         script = _compiled(active) if active is not None else None
         others = _included(script, sources)
         size = sum(len(sources[name]) for name in others) + len(active or "")
-        return Rules(script, others, vacation, filters.changes, size)
+        return Rules(script, others, vacation, size)
 
 
 def _included(script: Script | None, sources: dict[str, str]) -> dict[str, Script]:

@@ -11,10 +11,11 @@ from typing import Final
 
 from kerwen.mail.actions.mailboxes import INBOX
 from kerwen.mail.store import mailboxes as boxes
-from kerwen.mail.store import objects, submissions
+from kerwen.mail.store import objects, scripts, submissions
 from kerwen.storage.database import Database
 
-TYPES: Final = ("Email", "Mailbox", "Thread", "EmailDelivery", "Identity", "EmailSubmission")
+TYPES: Final = ("Email", "Mailbox", "Thread", "EmailDelivery", "Identity", "EmailSubmission",
+                "VacationResponse", "SieveScript")  # fmt: skip
 _KEPT: Final = 10_000
 
 States = dict[str, str]
@@ -38,11 +39,14 @@ class PushStates:
             inbox = await boxes.named(snap, account_no, INBOX)
             identity = await objects.head(snap, account_no, "identity")
             sent = await submissions.head(snap, account_no)
+            filters = await scripts.filters(snap, account_no)
         head = account.modseq if account is not None else 0
         states: States = dict.fromkeys(("Email", "Mailbox", "Thread"), str(head))
         states["EmailDelivery"] = str(inbox.uidnext if inbox is not None else 0)
         states["Identity"] = str(identity)
         states["EmailSubmission"] = str(sent)
+        changes = str(filters.changes if filters is not None else 0)
+        states["VacationResponse"] = states["SieveScript"] = changes
         found = self._kept[account_no] = (head, states)
         self._kept.move_to_end(account_no)
         while len(self._kept) > _KEPT:

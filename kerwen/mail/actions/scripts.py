@@ -5,16 +5,20 @@
 from __future__ import annotations
 
 import unicodedata
+import zlib
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
 
 from kerwen.base import limits
+from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
+from kerwen.mail.actions.mailboxes import ensure
 from kerwen.mail.sieve.checker import check
 from kerwen.mail.sieve.lexer import decoded
 from kerwen.mail.sieve.vacation import Vacation
+from kerwen.mail.store import mailboxes as boxes
 from kerwen.mail.store import scripts as store
 from kerwen.mail.store.scripts import Filters, Stored
 from kerwen.storage.database import Database, Kind, Tx, retrying
@@ -35,8 +39,9 @@ class Kept(msgspec.Struct, frozen=True):
 class Scripts:
     """What the doors of scripts call. Scripts that are no good are refused with `BadScript`."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, clock: Clock = now_ms) -> None:
         self._db = db
+        self._clock = clock
 
     async def kept(self, account_no: int) -> Kept:
         """Everything, of one moment."""
@@ -52,6 +57,16 @@ class Scripts:
         if found is None:
             raise unknown()
         return found
+
+    async def version(self, account_no: int, script_no: int, version: int) -> bytes | None:
+        """The text of a script, if its CRC-32 is still this one."""
+        async with self._db.read() as snap:
+            every = await store.every(snap, account_no)
+        for one in every:
+            source = one.source.encode()
+            if one.no == script_no and zlib.crc32(source) == version:
+                return source
+        return None
 
     async def put(self, account_no: int, name: str, source: bytes) -> Stored:
         """Makes a script or replaces it. `BadScript`; `Refused`: INVALID_PARAM (the name),
@@ -166,11 +181,15 @@ class Scripts:
     async def _change(self, account_no: int, write: Callable[[Tx, Filters], object]) -> _T:
         async def run() -> _T:
             async with self._db.write() as tx:
+                account = await ensure(tx, account_no, self._clock() // 1000)
                 filters = await store.lock(tx, account_no)
                 done: _T = await write(tx, filters)  # type: ignore[misc]
                 filters.changes += 1
                 await store.save(tx, filters)
+                modseq = account.next_modseq()
+                await boxes.save(tx, account)
                 tx.change(Kind.FILTERS, account_no, filters.changes)
+                tx.change(Kind.MAIL, account_no, modseq)  # who listens asks what is new
             return done
 
         return await retrying(run)

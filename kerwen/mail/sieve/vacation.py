@@ -49,13 +49,13 @@ class Vacation(msgspec.Struct, frozen=True, rename="camel"):
     text: str | None = None
     html: str | None = None
 
-    def reply(self, now_ms: int, changes: int) -> Reply | None:
-        """The answer, if it is time for it. A changed one is told again to everybody."""
+    def reply(self, now_ms: int) -> Reply | None:
+        """The answer, if it is time for it. Other words are told again to everybody."""
         if not self.enabled or (self.from_ms is not None and now_ms < self.from_ms):
             return None
         if self.to_ms is not None and now_ms >= self.to_ms:
             return None
-        handle = f"vacation {changes}"
+        handle = "\0".join(("vacation", str(self.subject), str(self.text), str(self.html)))
         if self.html is None:
             return Reply(self.text or "", _WEEK_S, self.subject, handle=handle)
         body = alternative(self.text, self.html)
