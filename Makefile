@@ -26,8 +26,8 @@ test: setup ## set up and run every test
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope \
 		--session-timeout=$(SUITE_SECONDS) $(TESTS)
 
-calls: setup ## run the long tests of calls: layers, broken lines, TURN by UDP, TCP and TLS
-	@$(BIN)/python tools/prepare_tests.py
+calls: setup ## run the long tests of calls: Element Call, layers, broken lines, all ways of TURN
+	@KERWEN_CALLS=1 $(BIN)/python tools/prepare_tests.py
 	@KERWEN_CALLS=1 $(BIN)/python -m pytest -q tests/calls
 
 setup: ## make .venv with everything for work on Kerwen

@@ -41,7 +41,10 @@ def main() -> None:
     prepare_packages(MAIL_PROGRAMS, "mail")
     prepare_packages(WEB_PROGRAMS, "the web app")
     prepare_packages(CALL_PROGRAMS, "calls")
-    for folder in (ROOT / "tests" / "clients" / "js", ROOT / "web"):
+    folders = [ROOT / "tests" / "clients" / "js", ROOT / "web"]
+    if os.environ.get("KERWEN_CALLS"):
+        folders.append(ROOT / "tests" / "calls" / "js")
+    for folder in folders:
         if (folder / "package-lock.json").exists():
             prepare_node(folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import tempfile
@@ -69,11 +70,11 @@ async def browser() -> AsyncIterator[Chromium]:
             yield found
 
 
-async def open_page(scene: Stage, chromium: Chromium, name: str) -> Page:
+async def open_page(scene: Stage, chromium: Chromium, name: str, page: str = "call.html") -> Page:
     """A page of a new person's."""
     person = await asyncio.to_thread(scene.person, name)
     tab = await chromium.tab()
-    await tab.go(scene.page)
+    await tab.go(scene.page(page))
     return Page(tab, person)
 
 
@@ -213,6 +214,71 @@ async def trusting(scene: Stage) -> AsyncIterator[Chromium]:
             os.environ["HOME"] = before
 
 
+async def element_call() -> None:
+    """Two pages of Element Call as it comes from npm, in an encrypted call; one is killed, and we
+    say its leave."""
+    async with stage() as scene, browser() as chromium, browser() as doomed:
+        a, room_id = await _host(scene, chromium, "ayna", None)
+        b, _ = await _host(scene, doomed, "batyr", room_id)
+        for page in (a, b):
+            await page.tab.run(f"void start({_host_words(page, room_id)})")
+        await asyncio.gather(
+            *(_until(lambda p=p: _plays(p), 40, "Element Call plays") for p in (a, b))
+        )
+        said = await b.tab.run("said")
+        assert ["delay", 3_600_000] in said, said  # it found that leaves can be handed over
+        assert "perParticipantE2EE=true" in await a.tab.run("inside().location.href")
+        began = time.monotonic()
+        doomed.kill()
+        await _until(lambda: _left(a, b, room_id), 8, "its leave is said")
+        print(f"left {time.monotonic() - began:.1f} s after the page was killed")
+
+
+async def _host(
+    scene: Stage, chromium: Chromium, name: str, room_id: str | None
+) -> tuple[Page, str]:
+    page = await open_page(scene, chromium, name, "element_call.html")
+    if room_id is None:
+        levels = {"org.matrix.msc3401.call.member": 0}
+        body = {
+            "preset": "public_chat",
+            "name": "A call",
+            "power_level_content_override": {"events": levels},
+        }
+        room_id = page.person.ask("POST", "/_matrix/client/v3/createRoom", body)["room_id"]
+    else:
+        page.person.ask("POST", f"/_matrix/client/v3/join/{room_id}", {})
+    return page, str(room_id)
+
+
+def _host_words(page: Page, room_id: str) -> str:
+    person = page.person
+    who = {
+        "url": person.url,
+        "token": person.token,
+        "user": person.user_id,
+        "device": person.device_id,
+    }
+    return json.dumps({"person": who, "roomId": room_id})
+
+
+async def _plays(page: Page) -> bool:
+    now = await page.tab.run("figures().catch(() => ({frames: 0, energy: 0}))")
+    return bool(now["frames"] > 60 and now["energy"] > 0.001)
+
+
+async def _left(page: Page, other: Page, room_id: str) -> bool:
+    path = f"/_matrix/client/v3/rooms/{room_id}/state"
+    events: Any = await asyncio.to_thread(page.person.ask, "GET", path)
+    mine = [
+        e
+        for e in events
+        if e["type"].endswith("call.member") and other.person.user_id in e["state_key"]
+    ]
+    assert mine, "it was in the call"
+    return not mine[0]["content"]
+
+
 async def figures() -> None:
     """What a call costs: CPU and memory of Janus and of Kerwen, for four pages that all see and
     hear one another for 20 s. No test; for `docs/speed.md`."""
@@ -250,6 +316,7 @@ def _cost(pid: int) -> tuple[float, float]:
 
 
 SCENES: dict[str, Any] = {
+    "element_call": element_call,
     "figures": figures,
     "encrypted": encrypted,
     "layers": layers,

@@ -32,6 +32,13 @@ from tools.media_servers import MediaServers, missing
 HERE = Path(__file__).resolve().parent
 NODE_MODULES = HERE.parent / "clients" / "js" / "node_modules"
 LIVEKIT = NODE_MODULES / "livekit-client" / "dist"
+ELEMENT_CALL = HERE / "js" / "node_modules" / "@element-hq" / "element-call-embedded" / "dist"
+SHOW = """
+window.connections = [];
+window.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(...given) { super(...given); window.connections.push(this); }
+};
+"""
 ADDRESS = "10.77.0.1"
 PORT_BASE = 20_000
 PASSWORD = "Gara-gum-19-dag"
@@ -152,10 +159,10 @@ class Stage:
         """A new person."""
         return Person(self.server.url, name)
 
-    @property
-    def page(self) -> str:
-        """The page of LiveKit's client; loopback is a secure place for browsers."""
-        return f"http://127.0.0.1:{PAGES_PORT}/call.html"
+    @staticmethod
+    def page(name: str) -> str:
+        """The address of a page; loopback is a secure place for browsers."""
+        return f"http://127.0.0.1:{PAGES_PORT}/{name}"
 
 
 @contextlib.asynccontextmanager
@@ -190,13 +197,24 @@ async def stage(*flags: str, turn: str = "") -> AsyncIterator[Stage]:
 
 
 def _pages() -> web.Application:
+    """The pages: each name leads to one file, and Element Call is told to show its connections."""
     app = web.Application()
+    widgets = ELEMENT_CALL.parents[2] / "matrix-widget-api" / "dist"
+    own = {"call.html": HERE, "element_call.html": HERE, "mxwidgets.js": widgets}
 
     async def page(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
-        path = (HERE if name == "call.html" else LIVEKIT) / name
+        path = own.get(name, LIVEKIT) / name.replace("mxwidgets", "api")
         return web.FileResponse(path) if path.is_file() else web.Response(status=404)
 
+    async def element_call(request: web.Request) -> web.StreamResponse:
+        path = ELEMENT_CALL / request.match_info["name"]
+        if path.name == "index.html":
+            text = path.read_text().replace("<head>", f"<head><script>{SHOW}</script>", 1)
+            return web.Response(text=text, content_type="text/html")
+        return web.FileResponse(path) if path.is_file() else web.Response(status=404)
+
+    app.router.add_get("/element-call/{name:[a-zA-Z0-9_./-]+}", element_call)
     app.router.add_get("/{name}", page)
     return app
 

@@ -38,3 +38,10 @@ def test_pages_with_wrong_keys_decode_nothing_and_the_dead_are_gone() -> None:
 @pytest.mark.parametrize("scene", ["layers", "broken_line", "relays"])
 def test_pages(scene: str) -> None:
     stage.run(scene, 180)
+
+
+@heavy
+@chromium
+@pytest.mark.skipif(not stage.ELEMENT_CALL.exists(), reason="no npm ci in tests/calls/js")
+def test_element_call() -> None:
+    stage.run("element_call", 110)
