@@ -13,8 +13,7 @@ from typing import Final
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused, Unavailable
 from kerwen.mail.actions.prove_sender import ProveSender, Sender
-from kerwen.mail.actions.scripts import Scripts
-from kerwen.mail.sieve.checker import check
+from kerwen.mail.actions.scripts import Scripts, checked
 from kerwen.mail.sieve.lexer import BadScript
 from kerwen.mail.sieve.vocabulary import EXTENSIONS
 from kerwen.managesieve.protocol import Answer, Bad, Command, Item, Reader, TooLong, reply, string
@@ -248,7 +247,7 @@ class Session:
         self._line.say(reply("OK"))
 
     async def _check(self, arguments: tuple[bytes | int, ...]) -> None:
-        check(_bytes(arguments, 0))
+        await checked(_bytes(arguments, 0))
         self._line.say(reply("OK"))
 
     async def _list(self, arguments: tuple[bytes | int, ...]) -> None:

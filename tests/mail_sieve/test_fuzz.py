@@ -137,7 +137,7 @@ def test_any_text(source: bytes | str) -> None:
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40), MAILS)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_any_words(pieces: list[str], raw: bytes) -> None:
     script = _checked(REQUIRES + " ".join(pieces))
     if script is not None:
@@ -145,7 +145,7 @@ def test_any_words(pieces: list[str], raw: bytes) -> None:
 
 
 @given(_block(), MAILS)
-@settings(max_examples=400)
+@settings(max_examples=250)
 def test_scripts_that_are_nearly_right(source: str, raw: bytes) -> None:
     script = _checked(REQUIRES + source)
     if script is not None:

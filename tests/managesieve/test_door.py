@@ -21,6 +21,7 @@ PLAIN = base64.b64encode(b"\0ayna\0secret-1").decode()
 LOG_IN = f'AUTHENTICATE "PLAIN" "{PLAIN}"'
 
 
+@pytest.mark.filterwarnings("ignore:Credentials are sent")
 async def test_sievelib_manages_scripts(either_world: World) -> None:
     world = either_world
     async with doors(world) as open_:
@@ -60,6 +61,7 @@ async def test_sievelib_manages_scripts(either_world: World) -> None:
     assert (await world.mail.scripts.kept(2)).scripts == []
 
 
+@pytest.mark.filterwarnings("ignore:Credentials are sent")
 async def test_a_wrong_password(world: World) -> None:
     async with doors(world) as open_:
 
@@ -100,45 +102,44 @@ async def test_capabilities_and_tls(world: World) -> None:
         line.writer.close()
 
 
-@pytest.mark.parametrize(
-    ("said", "answer"),
-    [
-        ("LISTSCRIPTS", 'NO "Log in first"'),
-        ("SING", 'NO "There is no such command"'),
-        ("noop", 'OK "Done"'),
-        ('NOOP "a\\"b"', 'OK (TAG "a\\"b") "Done"'),
-        ("NOOP {3+}\r\na\"b", 'OK (TAG "a\\"b") "Done"'),
-        ("NOOP {3}\r\na\"b", 'OK (TAG "a\\"b") "Done"'),
-        ('NOOP "a', 'NO "This is no command"'),
-        ("NOOP a", 'NO "Arguments are strings and numbers"'),
-        ('"NOOP"', 'NO "A command begins with its name"'),
-        ("", 'NO "A command begins with its name"'),
-        ('AUTHENTICATE "CRAM-MD5"', 'NO "This mechanism is not supported"'),
-        ('AUTHENTICATE "PLAIN" "*"', 'NO "Cancelled"'),
-        (f'{LOG_IN}\r\n{LOG_IN}', 'NO "Somebody is logged in already"'),
-        (f'{LOG_IN}\r\nUNAUTHENTICATE\r\nLISTSCRIPTS', 'NO "Log in first"'),
-        (f'{LOG_IN}\r\nPUTSCRIPT "x"', 'NO "An argument is missing"'),
-        (f'{LOG_IN}\r\nPUTSCRIPT "" "keep;"', 'NO "No script can be called so"'),
-        (f'{LOG_IN}\r\nPUTSCRIPT "x" {{5+}}\r\nkeep;', "OK"),
-        (f'{LOG_IN}\r\nHAVESPACE "x" 999999999', "NO (QUOTA/MAXSIZE)"),
-        (f'{LOG_IN}\r\nSETACTIVE "none"', "NO (NONEXISTENT)"),
-        (f'{LOG_IN}\r\nSTARTTLS', 'NO "TLS is not to be had here"'),
-        ("NOOP {20000+}\r\n" + "x" * 20_000, 'BYE "This is too long"'),
-        (f'{LOG_IN}\r\nPUTSCRIPT "x" {{200000+}}\r\n' + "x" * 200_000, "NO (QUOTA/MAXSIZE)"),
-        ("NOOP " + "x" * 9_000, 'BYE "This line is too long"'),
-        ("LOGOUT", 'OK "Goodbye"'),
-    ],
-)  # fmt: skip
-async def test_answers(world: World, said: str, answer: str) -> None:
+ANSWERS = [
+    ("LISTSCRIPTS", 'NO "Log in first"'),
+    ("SING", 'NO "There is no such command"'),
+    ("noop", 'OK "Done"'),
+    ('NOOP "a\\"b"', 'OK (TAG "a\\"b") "Done"'),
+    ("NOOP {3+}\r\na\"b", 'OK (TAG "a\\"b") "Done"'),
+    ("NOOP {3}\r\na\"b", 'OK (TAG "a\\"b") "Done"'),
+    ('NOOP "a', 'NO "This is no command"'),
+    ("NOOP a", 'NO "Arguments are strings and numbers"'),
+    ('"NOOP"', 'NO "A command begins with its name"'),
+    ("", 'NO "A command begins with its name"'),
+    ('AUTHENTICATE "CRAM-MD5"', 'NO "This mechanism is not supported"'),
+    ('AUTHENTICATE "PLAIN" "*"', 'NO "Cancelled"'),
+    (f'{LOG_IN}\r\n{LOG_IN}', 'NO "Somebody is logged in already"'),
+    (f'{LOG_IN}\r\nUNAUTHENTICATE\r\nLISTSCRIPTS', 'NO "Log in first"'),
+    (f'{LOG_IN}\r\nPUTSCRIPT "x"', 'NO "An argument is missing"'),
+    (f'{LOG_IN}\r\nPUTSCRIPT "" "keep;"', 'NO "No script can be called so"'),
+    (f'{LOG_IN}\r\nPUTSCRIPT "x" {{5+}}\r\nkeep;', "OK"),
+    (f'{LOG_IN}\r\nHAVESPACE "x" 999999999', "NO (QUOTA/MAXSIZE)"),
+    (f'{LOG_IN}\r\nSETACTIVE "none"', "NO (NONEXISTENT)"),
+    (f'{LOG_IN}\r\nSTARTTLS', 'NO "TLS is not to be had here"'),
+    ("NOOP {20000+}\r\n" + "x" * 20_000, 'BYE "This is too long"'),
+    (f'{LOG_IN}\r\nPUTSCRIPT "x" {{200000+}}\r\n' + "x" * 200_000, "NO (QUOTA/MAXSIZE)"),
+    ("NOOP " + "x" * 9_000, 'BYE "This line is too long"'),
+    ("LOGOUT", 'OK "Goodbye"'),
+]  # fmt: skip
+
+
+async def test_answers(world: World) -> None:
     async with doors(world) as open_:
-        line = await open_.connect("sieve")
-        await _open(line)
-        replies = said.startswith(LOG_IN) * (1 + ("UNAUTH" in said))
-        await line.say(said.encode() + b"\r\n")
-        for _ in range(replies):
-            await line.until("OK")
-        assert (await line.until("OK", "NO", "BYE"))[-1].startswith(answer)
-        line.writer.close()
+        for said, answer in ANSWERS:
+            line = await open_.connect("sieve")
+            await _open(line)
+            await line.say(said.encode() + b"\r\n")
+            for _ in range(said.startswith(LOG_IN) * (1 + ("UNAUTH" in said))):
+                await line.until("OK")
+            assert (await line.until("OK", "NO", "BYE"))[-1].startswith(answer), said[:99]
+            line.writer.close()
 
 
 async def test_a_mechanism_that_asks(world: World) -> None:

@@ -65,6 +65,7 @@ def test_curl_lists_and_deletes(ayna: Writer, server: Server) -> None:
     assert subprocess.run([*command, url], capture_output=True, timeout=30).stdout.strip() == b""
 
 
+@pytest.mark.filterwarnings("ignore:Credentials are sent")
 def test_a_script_put_by_sievelib_files_mail(ayna: Writer, server: Server) -> None:
     client = Client("127.0.0.1", server.port_base + PORTS["managesieve"])
     assert client.connect(ayna.name, ayna.password, authmech="PLAIN")

@@ -13,10 +13,9 @@ from kerwen.api.jmap.query_page import page
 from kerwen.api.jmap.registry import Capability, Work
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
-from kerwen.mail.actions.scripts import Kept
+from kerwen.mail.actions.scripts import Kept, checked
 from kerwen.mail.jmap.arguments import Arguments
 from kerwen.mail.jmap.errors import MethodError, SetError, bad_argument, bad_properties
-from kerwen.mail.sieve.checker import check
 from kerwen.mail.sieve.lexer import BadScript
 from kerwen.mail.sieve.vocabulary import EXTENSIONS
 from kerwen.mail.store.scripts import Stored
@@ -286,7 +285,7 @@ async def validate(work: Work, arguments: Arguments) -> dict[str, Any]:
         raise MethodError("blobNotFound")
     error = None
     try:
-        check(blob.data)
+        await checked(blob.data)
     except BadScript as bad:
         error = SetError("invalidSieve", str(bad)).told()
     return {"accountId": work.account_id, "error": error}

@@ -37,7 +37,8 @@ from kerwen.storage.database import Database, retrying
 
 log = logging.getLogger(__name__)
 
-OFF_LOOP: Final = 64 * limits.KIB  # scripts look at longer messages on a thread
+OFF_LOOP: Final = 64 * limits.KIB  # longer messages are looked at on a thread
+LONG_SCRIPT: Final = 4 * limits.KIB  # longer scripts run on one
 _KEPT: Final = Outcome((Filed(),))
 _DAY_MS: Final = 86_400_000
 _SWEEP_AT_ONCE: Final = 1_000
@@ -49,7 +50,6 @@ class Came(msgspec.Struct, frozen=True, kw_only=True):
     says."""
 
     account_no: int
-    detail: str
     address: str
     own: tuple[str, ...]  # addresses by which it was meant for this account alone
     envelope: Envelope
@@ -162,7 +162,7 @@ class Filter:
             mail = Mail(came.whole, came.envelope.sender, came.address)
             facts = Facts(self._clock(), mailboxes, dict(seen))
             try:
-                if len(came.whole) > OFF_LOOP:
+                if len(came.whole) > OFF_LOOP or rules.size > LONG_SCRIPT:
                     outcome = await asyncio.to_thread(run, script, mail, facts, rules.others)
                 else:
                     outcome = run(script, mail, facts, rules.others)

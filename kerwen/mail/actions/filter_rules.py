@@ -6,6 +6,7 @@ of a change.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ from typing import Final
 import msgspec
 
 from kerwen.base import limits
-from kerwen.mail.actions.scripts import vacation_of
+from kerwen.mail.actions.scripts import OFF_LOOP, vacation_of
 from kerwen.mail.sieve.checker import check
 from kerwen.mail.sieve.lexer import BadScript
 from kerwen.mail.sieve.script import Script
@@ -98,10 +99,20 @@ class FilterRules:
             every = await store.every(snap, account_no) if filters.active else []
         sources = {one.name: one.source for one in every}
         active = next((one.source for one in every if one.no == filters.active), None)
-        script = _compiled(active) if active is not None else None
-        others = _included(script, sources)
-        size = sum(len(sources[name]) for name in others) + len(active or "")
+        size = len(active or "")
+        if size > OFF_LOOP:
+            script, others = await asyncio.to_thread(_all_compiled, active, sources)
+        else:
+            script, others = _all_compiled(active, sources)
+        size += sum(len(sources[name]) for name in others)
         return Rules(script, others, vacation, size)
+
+
+def _all_compiled(
+    active: str | None, sources: dict[str, str]
+) -> tuple[Script | None, dict[str, Script]]:
+    script = _compiled(active) if active is not None else None
+    return script, _included(script, sources)
 
 
 def _included(script: Script | None, sources: dict[str, str]) -> dict[str, Script]:

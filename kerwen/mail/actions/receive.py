@@ -186,12 +186,11 @@ class Receive:
         for at, one in enumerate(found if rules else ()):
             address = addresses[at] if at < len(addresses) else ""
             alone = len(one.accounts) == 1 and not one.elsewhere and bool(address)
-            for no, detail in one.accounts:
+            for no, _ in one.accounts:
                 if no not in rules or no in plans:
                     continue
                 came = Came(
                     account_no=no,
-                    detail=detail,
                     address=address,
                     own=(address,) if alone else (),
                     envelope=envelope,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import unicodedata
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from kerwen.mail.store.scripts import Filters, Stored
 from kerwen.storage.database import Database, Kind, Tx, retrying
 
 _T = TypeVar("_T")
+OFF_LOOP: Final = 8 * limits.KIB
 _BAD_NAME: Final = frozenset({"Cc", "Zl", "Zp"})  # RFC 5804 §1.6
 
 
@@ -72,8 +74,7 @@ class Scripts:
         """Makes a script or replaces it. `BadScript`; `Refused`: INVALID_PARAM (the name),
         LIMIT_EXCEEDED (there are too many)."""
         check_name(name)
-        text = decoded(source)
-        check(text)
+        text = await checked(source)
 
         async def write(tx: Tx, filters: Filters) -> Stored:
             known = await store.named(tx, account_no, name)
@@ -97,8 +98,7 @@ class Scripts:
         is another's), INVALID_PARAM."""
         text = None
         if source is not None:
-            text = decoded(source)
-            check(text)
+            text = await checked(source)
         if name is not None:
             check_name(name)
 
@@ -200,6 +200,16 @@ def vacation_of(filters: Filters) -> Vacation:
     if not filters.vacation:
         return Vacation()
     return msgspec.json.decode(filters.vacation, type=Vacation)
+
+
+async def checked(source: bytes) -> str:
+    """The text of a script that can be run; else `BadScript`. A long one is judged on a thread."""
+    text = decoded(source)
+    if len(text) > OFF_LOOP:
+        await asyncio.to_thread(check, text)
+    else:
+        check(text)
+    return text
 
 
 def check_name(name: str) -> None:
