@@ -49,6 +49,30 @@ async def test_flags_and_expunges_of_others(world: World) -> None:
     assert b"3 EXISTS" in answer.lines
 
 
+async def test_silent_is_about_what_it_did_itself(world: World) -> None:
+    """What others changed before is told with a STORE.SILENT, whatever share of a segment."""
+    one, two = await world.ayna("INBOX"), await world.ayna("INBOX")
+    await one.append("INBOX", *(letter(n) for n in range(1, 5)))
+    await two.cmd("NOOP")
+    for line in (
+        "STORE 1:4 +FLAGS.SILENT",
+        "UID STORE 1,3:4 +FLAGS.SILENT",
+        "STORE 2:3 FLAGS.SILENT",
+    ):
+        await one.cmd("STORE 2 +FLAGS.SILENT (\\Flagged)")
+        told = (await two.cmd(f"{line} (\\Seen)")).lines
+        assert told == [b"2 FETCH (UID 2 FLAGS (\\Flagged))"], line
+        assert (await two.cmd("NOOP")).lines == []
+        await one.cmd("STORE 1:* FLAGS (\\Draft)")
+        await one.cmd("STORE 1:* FLAGS ()")
+        assert len((await two.cmd("NOOP")).lines) == 4
+    # with CONDSTORE the MODSEQ is told, and no flags (RFC 7162 §3.1.3)
+    await two.cmd("ENABLE CONDSTORE")
+    told = (await two.cmd("STORE 1:4 +FLAGS.SILENT (\\Seen)")).lines
+    assert [b"FLAGS" in line for line in told] == [False] * 4
+    assert all(b"MODSEQ (" in line for line in told)
+
+
 async def test_a_message_that_is_gone_meanwhile(world: World) -> None:
     one, two = await world.ayna("INBOX"), await world.ayna("INBOX")
     await one.append("INBOX", letter(1), letter(2))

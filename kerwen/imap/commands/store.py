@@ -45,6 +45,9 @@ async def store(session: Session, command: c.Store) -> Ending:
     if command.unchanged_since is not None:
         session.condstore = True
     system, keywords = flag_names.wanted(command.flags)
+    how = Sync.FULL if command.uid else Sync.SAFE
+    if command.silent:  # what others did is told all the same (RFC 9051 §6.4.6)
+        await session.sync(how)
     before = selected.view
     places = session.places_of(command.numbers, uid=command.uid)
     uids = () if command.silent else uids_at(session, places)
@@ -58,7 +61,7 @@ async def store(session: Session, command: c.Store) -> Ending:
         nos = [before.nos[at] for uid in done.changed if (at := before.place(uid)) is not None]
         session.deeds.tastes.flagged(session.unlocked, nos, keywords)
     quiet = done.modseq if command.silent else 0
-    await session.sync(Sync.FULL if command.uid else Sync.SAFE, quiet)
+    await session.sync(how, quiet)
     if not command.silent:
         told = () if selected.view is before else done.changed
         _tell_others(session, uids, {*told, *done.modified})
