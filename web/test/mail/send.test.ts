@@ -91,6 +91,22 @@ describe("sending", () => {
     assert.equal(bench.server.inBox("Mdrafts").length, 0);
   });
 
+  it("comes back when it is asked for while it is being handed over", async () => {
+    const mail = await bench.open();
+    const draft = await mail.keepDraft(mail.newDraft(), written());
+    await mail.settled();
+    let back: Promise<boolean> | undefined;
+    bench.server.cut = (path) => {
+      if (path === "/jmap/api" && back === undefined) back = mail.unsend(draft.key);
+      return null;
+    };
+    await mail.send(draft.key, { undoSeconds: 20, sendAt: null });
+    await mail.settled();
+    assert.equal(await back, true);
+    assert.equal((await mail.draft(draft.key))?.stage, "writing");
+    assert.deepEqual(bench.server.sent(), []);
+  });
+
   it("cannot be taken back once it left, and says so", async () => {
     const mail = await bench.open();
     const draft = await mail.keepDraft(mail.newDraft(), written());

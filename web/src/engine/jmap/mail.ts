@@ -321,7 +321,12 @@ export class Mail {
   }
 
   async unsend(key: string): Promise<boolean> {
-    const back = await unsend(this.desk, key);
+    let back = await unsend(this.desk, key);
+    if (!back) {
+      // Perhaps it is being handed over this moment: once the server has it, ask for it back.
+      await this.pulse.settled();
+      back = await unsend(this.desk, key);
+    }
     this.pulse.now(["Email", "EmailSubmission"]);
     return back;
   }
