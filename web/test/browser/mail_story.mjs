@@ -32,7 +32,9 @@ async function person(name, more = {}) {
   });
   const page = await context.newPage();
   page.on("console", (message) => {
-    if (/Content Security Policy|TrustedScript|TrustedHTML/i.test(message.text())) wrong.push(`${name}: ${message.text()}`);
+    // A letter's own styles and handlers are stopped by our policy as it is read, and said so here.
+    const letters = /Applying inline style|Executing inline event handler/.test(message.text());
+    if (!letters && /Content Security Policy|TrustedScript|TrustedHTML/i.test(message.text())) wrong.push(`${name}: ${message.text()}`);
     else if (process.env.KERWEN_LOUD) console.log(`${name}: ${message.text()}`);
   });
   page.on("pageerror", (error) => wrong.push(`${name}: ${error.stack ?? error}`));
@@ -181,6 +183,7 @@ await letter.getByText("Bazar").first().waitFor();
 await ayna.locator("article", { hasText: "Came in unencrypted" }).waitFor();
 await ayna.locator("article", { hasText: "1 picture lies elsewhere" }).waitFor();
 await letter.getByText("leads to evil.example").waitFor();
+if (await ayna.evaluate(() => window.hacked)) wrong.push("a letter ran a script");
 await accessible(ayna, "a letter from elsewhere");
 await shot(ayna, "letter");
 step("a letter from elsewhere: pictures stay away, the false link is marked");

@@ -20,7 +20,7 @@ interface WireBody {
   attachments: BodyPart[];
   bodyValues: Record<string, BodyValue>;
   "header:Authentication-Results:asText:all"?: (string | null)[];
-  "header:List-Unsubscribe:asText"?: string | null;
+  "header:List-Unsubscribe:asURLs"?: string[] | null;
 }
 
 const PROPERTIES = [
@@ -30,7 +30,7 @@ const PROPERTIES = [
   "attachments",
   "bodyValues",
   "header:Authentication-Results:asText:all",
-  "header:List-Unsubscribe:asText",
+  "header:List-Unsubscribe:asURLs",
 ];
 
 export async function body(desk: Desk, id: Id): Promise<EmailBody> {
@@ -79,7 +79,7 @@ function rowOf(wire: WireBody, now: number): BodyRow {
     authenticationResults: (wire["header:Authentication-Results:asText:all"] ?? []).filter(
       (text) => text !== null,
     ),
-    listUnsubscribe: wire["header:List-Unsubscribe:asText"] ?? null,
+    listUnsubscribe: wire["header:List-Unsubscribe:asURLs"] ?? null,
   };
   const chars = Object.values(wire.bodyValues).reduce((sum, { value }) => sum + value.length, 500);
   return { ...row, bytes: 2 * chars, usedAt: now };

@@ -195,7 +195,7 @@ export interface EmailBody {
   attachments: BodyPart[];
   bodyValues: Record<string, BodyValue>;
   authenticationResults: string[];
-  listUnsubscribe: string | null;
+  listUnsubscribe: string[] | null;
 }
 
 export interface Thread {
