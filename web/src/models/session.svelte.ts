@@ -21,11 +21,26 @@ export const session = $state<{
   outbox: [],
 });
 
+let tell: () => void;
+/** Resolves when there is an engine to ask. */
+export const ready = new Promise<void>((resolve) => (tell = resolve));
+
+// On a first visit nobody is signed in, and the door can be shown before the engine has come.
+const SIGNED_IN = "kerwen.in";
+export const firstVisit = typeof localStorage !== "undefined" && !localStorage.getItem(SIGNED_IN);
+
+function remember(state: SessionState): void {
+  if (state.kind === "in" || state.kind === "soft-out") localStorage.setItem(SIGNED_IN, "1");
+  else if (state.kind === "out") localStorage.removeItem(SIGNED_IN);
+}
+
 /** Binds the app to an engine; called once. */
 export async function begin(found: Engine): Promise<void> {
   engine = found;
+  tell();
   engine.on("session", (state) => {
     session.state = state;
+    remember(state);
     if (state.kind === "in") void refresh();
   });
   engine.on("connection", (line) => (session.connection = line));
@@ -36,12 +51,12 @@ export async function begin(found: Engine): Promise<void> {
     if (profile.userId === session.me.userId) session.me = profile;
   });
   engine.on("restarted", () => void refresh());
-  session.state = await engine.session.state();
-  if (session.state.kind === "in") await refresh();
+  await refresh();
 }
 
 async function refresh(): Promise<void> {
   session.state = await engine.session.state();
+  remember(session.state);
   if (session.state.kind !== "in") return;
   session.me = { userId: session.state.userId };
   session.connection = await engine.session.connection();
