@@ -93,6 +93,7 @@ export class Person {
 
 export class View {
     items: TimelineItem[] = [];
+    before = true;
     state!: TimelineState;
 
     static async open(core: Core, roomId: string, at?: string): Promise<View> {
@@ -104,11 +105,13 @@ export class View {
         });
         view.state = await core.timeline.open({ roomId, ...(at ? { at } : {}) });
         view.items = [...view.state.items];
+        view.before = view.state.before;
         for (const change of early) if (change.view === view.state.view) view.apply(change);
         return view;
     }
 
     apply(change: TimelineChange): void {
+        this.before = change.before;
         for (const { at, remove, insert } of change.splices) this.items.splice(at, remove, ...insert);
     }
 

@@ -266,7 +266,9 @@ export class Machine {
             const opened = await this.olm.decryptRoomEvent(JSON.stringify(raw), new wasm.RoomId(event.roomId), settings);
             const plain = JSON.parse(opened.event) as Json;
             const content = isObject(plain["content"]) ? plain["content"] : {};
-            event.clear = { type: text(plain["type"]) ?? "", content, seal: this.#sealOf(opened.shieldState(false)) };
+            const ours = event.sender === this.world.me && opened.senderDevice?.toString() === this.world.deviceId;
+            const seal = ours ? "sealed" : this.#sealOf(opened.shieldState(false));
+            event.clear = { type: text(plain["type"]) ?? "", content, seal };
             delete event.shut;
             delete event.session;
         } catch (error) {
