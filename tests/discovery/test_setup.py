@@ -167,7 +167,8 @@ async def test_from_nothing_by_the_words_of_the_docs(house: House) -> None:
     ill_ones = [one for one in lines if not one.startswith("good") and " clock " not in one]
     assert ill_ones == [], well.stdout
     assert well.returncode == 0
-    for kind in ("https", "federation", "smtp", "submission", "submissions", "imap", "imaps"):
+    for kind in ("https", "federation", "smtp", "submission", "submissions", "imap", "imaps",
+                 "pop3s", "managesieve"):  # fmt: skip
         assert any(f"{kind}, port" in line and "TLS is good" in line for line in lines), kind
     await a_program_signs_in(house)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import quopri
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +114,26 @@ def test_an_encrypted_chat(rpc: Any, people: list[Writer]) -> None:
     # calls: the program takes our relay from METADATA
     servers = ayna.ice_servers()
     assert [one["urls"] for one in servers] == [["turn:127.0.0.1:3478"]]
+
+
+def test_it_finds_the_doors_by_the_address_alone(fresh_server: FreshServer, rpc: Any) -> None:
+    """It asks `https://DOMAIN/.well-known/autoconfig/…`, where ports are no matter of choice."""
+    try:
+        with socket.create_server(("127.0.0.1", 443)):
+            pass
+    except OSError:
+        pytest.skip("port 443 cannot be had here")
+    server = fresh_server("--mail", "on", "--listen", "https=127.0.0.1:443", domain="localhost")
+    person = Writer(server, "one-password-1")
+    account = deltachat.DeltaChat(rpc).add_account()
+    account.add_or_update_transport(
+        {
+            "addr": f"{person.name}@localhost",
+            "password": person.password,
+            "certificateChecks": "acceptInvalidCertificates",
+        }
+    )
+    assert account.is_configured()
+    found = str(account.get_info())
+    assert f"127.0.0.1:{person.ports['imaps']}:tls" in found
+    assert f"127.0.0.1:{person.ports['submissions']}:tls" in found

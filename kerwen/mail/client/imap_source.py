@@ -256,7 +256,8 @@ def _folder(item: Any) -> Folder | None:
     if flags & _NOT_OPENED or b"\\flagged" in flags or b"\\important" in flags:
         return None
     wire = literal if literal is not None else _unquoted(match["name"].strip())
-    delimiter = "" if match["delimiter"] == b"NIL" else _unquoted(match["delimiter"]).decode()
+    told = match["delimiter"]
+    delimiter = "" if told == b"NIL" else _unquoted(told).decode("latin-1")
     try:
         name = mailbox_names.decode(wire, utf8=False)
     except mailbox_names.BadName:
