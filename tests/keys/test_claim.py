@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import pytest
 
 from kerwen.base import limits
 from kerwen.keys import store
 from kerwen.keys.actions.federation import NoFederation
-from kerwen.storage.database import Database, Kind
+from kerwen.keys.store import one_time_keys
+from kerwen.storage.database import Database, Kind, Tx
 from kerwen.storage.feed import Feed
+from kerwen.storage.sql import Sql
 from tests.keys.house import House, Person
 
 ALGORITHM = "signed_curve25519"
@@ -207,6 +209,29 @@ async def test_claims_race_with_uploads(house: House) -> None:
     given = [name for found in results if found for name in found]
     given += await claimed_names(house, 101 - len(given))
     assert sorted(given) == sorted(names)
+
+
+class _FirstUploadBehindTheLock:
+    """A transaction whose lock found no keys yet; those of a first upload came just after."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self._asked = 0
+
+    async def all(self, statement: Sql, **values: Any) -> Sequence[Any]:
+        self._asked += 1
+        return [] if self._asked == 1 else await self._tx.all(statement, **values)
+
+
+async def test_what_is_not_locked_is_not_given(house: House) -> None:
+    """Else two who claim during the first upload get the same key."""
+    await upload(house, AYNA, one_time_keys=AYNA.one_time_keys(2))
+    device_no = house.callers[AYNA.token].device_no
+    async with house.db.write() as tx:
+        early = cast(Tx, _FirstUploadBehindTheLock(tx))
+        assert await one_time_keys.claim_one_time_keys(early, ALGORITHM, [device_no]) == []
+        late = await one_time_keys.claim_one_time_keys(tx, ALGORITHM, [device_no])
+    assert len(late) == 1
 
 
 class OneServer(NoFederation):

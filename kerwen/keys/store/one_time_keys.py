@@ -166,8 +166,9 @@ async def claim_one_time_keys(tx: Tx, algorithm: str, devices: list[int]) -> lis
 
     # CS #post_matrixclientv3keysclaim: never the same key to two.
     """
-    await tx.all(_LOCK, algorithm=algorithm, devices=devices)
-    rows = await tx.all(_PICK, algorithm=algorithm, devices=devices)
+    # a head that comes after the lock is not ours: somebody else could pick beside us
+    locked = [no for (no,) in await tx.all(_LOCK, algorithm=algorithm, devices=devices)]
+    rows = await tx.all(_PICK, algorithm=algorithm, devices=locked)
     if rows:
         given = [{"device_no": no, "algorithm": algorithm, "number": at} for no, at, _, _ in rows]
         await tx.many(_GIVE, given)
