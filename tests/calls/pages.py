@@ -100,7 +100,8 @@ async def encrypted() -> None:
         began = time.monotonic()
         doomed.kill()
         while (await a.figures(b)) != {}:
-            assert time.monotonic() - began < 3, "who is killed is gone within 3 s"
+            # Janus needs up to 2.2 s to miss the media; a busy machine adds to it
+            assert time.monotonic() - began < 4, "who is killed is gone soon"
             await asyncio.sleep(0.05)
         print(f"gone {time.monotonic() - began:.1f} s after the page was killed")
 

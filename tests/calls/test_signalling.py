@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -351,6 +352,19 @@ async def test_who_may_open_a_line(house: House, path: str, status: int) -> None
     assert caught.value.response.status_code == status
     # browsers ask again by plain HTTP, from another origin
     assert caught.value.response.headers["access-control-allow-origin"] == "*"
+
+
+async def test_a_line_over_tls(house: House) -> None:
+    a = house.person("ayna")
+    given = a.call_pass(a.room())
+    trust = ssl.create_default_context(cafile=str(house.server.ca))
+    base = house.server.https_url.replace("https", "wss")
+    url = f"{base}/_kerwen/calls/rtc?access_token={given['jwt']}"
+    async with connect(url, ssl=trust, compression=None) as wire:
+        line = Line(wire, a)
+        await line.hear("join")
+        await line.say(ping=1)
+        await line.hear("pong")
 
 
 async def test_a_token_needs_the_room_and_a_proof(house: House) -> None:

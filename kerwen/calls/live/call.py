@@ -129,7 +129,7 @@ class Call:
         self._poor[peer.sid] = time.monotonic() + POOR_S
 
     def look(self, now: float) -> None:
-        """What is done twice a second."""
+        """What is done four times a second."""
         for peer in list(self.peers.values()):
             peer.look(now)
         if self._speaking:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kerwen.calls")
 
-LOOK_S: Final = 0.5
+LOOK_S: Final = 0.25
 JANUS_GONE_S: Final = 60.0  # how long those whose Janus went away are kept waiting
 JANUS_WAIT_S: Final = 4.0  # how long who comes in waits for Janus to be back
 
@@ -216,7 +216,7 @@ class Hall:
     # --- time, and Janus
 
     async def work(self) -> None:
-        """The worker that looks at all calls twice a second."""
+        """The worker that looks at all calls four times a second."""
         while True:
             if not self.calls and not self._stranded:
                 self._busy.clear()

@@ -24,7 +24,7 @@ log = logging.getLogger("kerwen.calls")
 
 SILENT_S: Final = 20.0  # without a word on a line that seems to stand
 LOST_S: Final = 10.0  # the line broke, but its media still comes
-DEAD_S: Final = 1.0  # the line broke and no media comes
+DEAD_S: Final = 0.5  # the line broke and no media comes
 WATCHER_S: Final = 4.0  # the line of somebody who sent nothing broke
 RENEW_S: Final = LIFE_S / 3  # between two fresh tokens
 
