@@ -520,9 +520,11 @@ def _argon2(config: Config) -> Argon2:
 
 
 async def _mailboxes(tx: Tx, account_no: int, user_id: str) -> None:
-    """Whoever has mail has its mailboxes from the start."""
+    """Whoever has mail has its mailboxes from the start, and takes nobody's address."""
     from kerwen.mail.actions.mailboxes import ensure as ensure_mailboxes
+    from kerwen.mail.actions.recipients import check_free
 
+    await check_free(tx, user_id[1:].partition(":")[0])
     await ensure_mailboxes(tx, account_no, now_ms() // 1000)
 
 

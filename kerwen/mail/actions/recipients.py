@@ -39,6 +39,17 @@ class Found(msgspec.Struct, frozen=True):
     house: str = ""  # the house takes it itself: reports of other servers, a list's name
 
 
+async def check_free(snap: Snap, local: str) -> None:
+    """Whether an account may be made of a name: not of one that mail has already given away, nor
+    of those that others trust (certificates are given to who reads `hostmaster`).
+    `Refused(USER_IN_USE)`."""
+    taken = local in _ROLES or local in report_letter.NAMES
+    taken = taken or bool(await aliases.targets(snap, local))
+    taken = taken or await lists.one(snap, local) is not None
+    if taken or (masked.is_mask(local) and await masks.find(snap, local) is not None):
+        raise Refused(Reason.USER_IN_USE, "This name belongs to the mail of this server")
+
+
 class Recipients:
     """Looks recipients up. `domain` is ours, without a port."""
 
