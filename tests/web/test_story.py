@@ -10,13 +10,13 @@ import pytest
 from tests.conftest import Server
 
 STORY_SECONDS = 220
-STEPS = 11
+STEPS = 12
 
 
 @pytest.mark.timeout(STORY_SECONDS + 20)
 def test_two_people_in_two_browsers(server: Server, browser: Path, tmp_path: Path) -> None:
-    """They register, chat in an encrypted group with picture and voice, and restore it on a second
-    device; no request leaves the house, no policy is broken, axe finds nothing."""
+    """They register, chat in an encrypted group with picture and voice, open it off line, restore
+    it on a second device; no request leaves the house, no policy is broken, axe finds nothing."""
     told = subprocess.run(
         ["node", "test/browser/story.mjs", server.url],
         cwd=browser, capture_output=True, text=True, timeout=STORY_SECONDS, check=False,

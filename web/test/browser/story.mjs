@@ -154,6 +154,18 @@ try {
   await batyr.getByText("by keyboard").first().waitFor();
   step("a message by keyboard alone");
 
+  // off line: the app opens with its history, and what is written goes when the line is back
+  await ayna.waitForFunction(async () => (await navigator.serviceWorker.getRegistration())?.active?.state === "activated");
+  await ayna.context().setOffline(true);
+  await ayna.goto(url);
+  await ayna.locator(".list .row").first().click();
+  await ayna.getByText("mulberries").first().waitFor();
+  await say(ayna, "written off line");
+  await ayna.getByText("written off line").first().waitFor();
+  await ayna.context().setOffline(false);
+  await batyr.getByText("written off line").first().waitFor();
+  step("off line it opens, and sends later");
+
   for (const view of ["settings/look", "settings/devices", "settings/safety", "settings/account", "people"]) {
     await ayna.goto(`${url}/${view}`);
     await ayna.waitForSelector(".panes");
