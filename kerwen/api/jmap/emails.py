@@ -11,16 +11,18 @@ from kerwen.api.jmap.query_page import page as query_page
 from kerwen.api.jmap.registry import Work
 from kerwen.base import limits
 from kerwen.base.errors import Refused
+from kerwen.mail import fields
 from kerwen.mail.actions.account_views import AccountView, Lying
 from kerwen.mail.jmap import emails, filters
 from kerwen.mail.jmap.arguments import Arguments, utc_date
-from kerwen.mail.jmap.emails import Plan
+from kerwen.mail.jmap.emails import SEALED, Plan
 from kerwen.mail.jmap.errors import MethodError
 from kerwen.mail.store import page, tags
-from kerwen.mail.store.record import FieldNames
+from kerwen.mail.store.record import CORE, FieldNames
 
 _AT_ONCE: Final = 32  # messages that are read before others have their turn
 _OFF_LOOP: Final = 256 * limits.KIB
+_TOLD_BYTES: Final = 2 * limits.KIB  # what is told of one card, in memory, reckoned high
 
 
 def plan_of(arguments: Arguments, *, parsed: bool = False) -> Plan:
@@ -82,10 +84,10 @@ async def told(
     rows: dict[int, dict[str, Any]] = {no: {} for no in by_no if no in there}
     if wanted.reads_messages:
         await _read(work, rows, by_no, wanted)
-    elif wanted.headers:
-        await _heads(work, rows, wanted)
-    if wanted.reads_more:
-        await _more(work, rows, wanted)
+        if wanted.reads_more:
+            await _more(work, rows, wanted)
+    elif wanted.headers or wanted.reads_more:
+        await _cards(work, rows, wanted)
     names = wanted.names
     for no, row in rows.items():
         _clear(whole, there[no], by_no[no], names, row)
@@ -111,6 +113,33 @@ def _clear(
         row["receivedAt"] = utc_date(one.date * 1000)
 
 
+async def _cards(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> None:
+    """What stands in the cards. It never changes, so it is kept while the vault is open."""
+    kept = work.unlocked
+    kind = f"jmap {' '.join([one.key for one in wanted.headers])} {wanted.names & SEALED}"
+    fresh: dict[int, dict[str, Any]] = {}
+    for no, row in rows.items():
+        known = kept.page(no, kind)
+        if known is None:
+            fresh[no] = {}
+        else:
+            row.update(known)
+    if not fresh:
+        return
+    missing = list(fresh)
+    if wanted.headers:
+        await _heads(work, fresh, wanted)
+    if wanted.reads_more:
+        await _more(work, fresh, wanted)
+    for no in missing:
+        told = fresh.get(no)
+        if told is None:
+            del rows[no]
+        else:
+            kept.keep(no, kind, told, _TOLD_BYTES)
+            rows[no].update(told)
+
+
 async def _heads(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> None:
     """The header fields, of the cards; of messages where a card has not all of them."""
     names = FieldNames({one.name for one in wanted.headers})
@@ -118,10 +147,15 @@ async def _heads(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> N
     pieces, refused = await work.deeds.records.pieces(work.unlocked, nos, (page.HEAD,))
     heads = pieces[page.HEAD]
     rare: list[int] = []
+    usual = all(one.name in CORE and one.form != "asRaw" for one in wanted.headers)
+    memory: dict[Any, Any] = {}
     for no in nos:
         head = heads.get(no)
         if head is None or no in refused:
             del rows[no]
+            continue
+        if usual:  # nearly always; unfolded values will do
+            rows[no].update(emails.of_fields(wanted.headers, fields.read(head.core), memory))
             continue
         block = names.of(head)
         if block is None:

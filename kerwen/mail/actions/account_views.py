@@ -118,10 +118,8 @@ class AccountView:
         met: dict[int, dict[int, int]] = {}
         for view in self.views.values():
             threads = view.threads
-            if wanted.isdisjoint(threads):
-                continue
             nos, dates, flags = view.nos, view.dates, view.flags
-            for place in [at for at, one in enumerate(threads) if one in wanted]:
+            for place in view.places_of_threads(wanted):
                 if not flags[place] & DELETED:
                     own = met.setdefault(threads[place], {})
                     no = nos[place]

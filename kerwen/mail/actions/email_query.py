@@ -73,9 +73,8 @@ def _collapsed(nos: Sequence[int], threads: Sequence[int]) -> list[int]:
     """The first of each thread."""
     if len(set(threads)) == len(threads):
         return list(nos)
-    firsts: dict[int, int] = {}
-    for no, thread in zip(nos, threads, strict=True):
-        firsts.setdefault(thread, no)
+    firsts: dict[int, int] = dict.fromkeys(threads, 0)  # in the order of their first
+    firsts.update(zip(reversed(threads), reversed(nos), strict=True))
     return list(firsts.values())
 
 
@@ -127,14 +126,19 @@ class _Work:
         view = self._whole.views.get(self._number(mailbox_id))
         if view is None:
             return [], []
-        places = sorted(self._whole.shown(view), key=view.dates.__getitem__)
+        nos, threads = view.nos.tolist(), view.threads.tolist()
+        dates = view.dates.tolist()
+        if view.mailbox.deleted or dates != sorted(dates):
+            places = sorted(self._whole.shown(view), key=dates.__getitem__)
+            nos, threads = [nos[at] for at in places], [threads[at] for at in places]
         if not ascending:
-            places.reverse()
-        nos, threads = view.nos, view.threads
-        found = [nos[at] for at in places]
-        if len(set(found)) == len(found):
-            return found, [threads[at] for at in places]
-        once = {nos[at]: threads[at] for at in places}
+            nos.reverse()
+            threads.reverse()
+        if len(set(nos)) == len(nos):
+            return nos, threads
+        once: dict[int, int] = {}
+        for no, thread in zip(nos, threads, strict=True):
+            once.setdefault(no, thread)
         return list(once), list(once.values())
 
     # --- filters

@@ -121,6 +121,26 @@ class View:
             last += 1
         return order[first:last]
 
+    def places_of_threads(self, wanted: set[int]) -> list[int]:
+        """Where the messages of threads stand. Asked again, it knows them by an index."""
+        threads = self.threads
+        order: array[int] | None = self._columns.get("by_thread")
+        if order is None:
+            if not self._columns.setdefault("asked_threads", 0):
+                self._columns["asked_threads"] = 1
+                if wanted.isdisjoint(threads):
+                    return []
+                return [at for at, one in enumerate(threads) if one in wanted]
+            order = array("I", sorted(range(len(threads)), key=threads.__getitem__))
+            self._columns["by_thread"] = order
+        found: list[int] = []
+        for thread in wanted:
+            at = bisect_left(order, thread, key=threads.__getitem__)
+            while at < len(order) and threads[order[at]] == thread:
+                found.append(order[at])
+                at += 1
+        return found
+
     @property
     def flags(self) -> bytes:
         """System flags, a byte each."""

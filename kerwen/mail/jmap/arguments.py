@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _DATE: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d{1,9})?(Z|([+-])(\d\d):(\d\d))"
 )
+_EPOCH: Final = datetime.date(1970, 1, 1).toordinal()
 INT_MAX: Final = 2**53 - 1
 
 
@@ -46,8 +48,15 @@ def parse_date(value: Any, *, utc: bool = False) -> int | None:
 
 def utc_date(ms: int) -> str:
     """A UTCDate."""
-    moment = datetime.datetime.fromtimestamp(ms // 1000, datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    day, second = divmod(ms // 1000, 86_400)
+    return f"{_day(day)}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z"
+
+
+@functools.lru_cache(4_096)
+def _day(number: int) -> str:
+    """A day, counted from 1970; what is no day of our calendar is its first or last."""
+    ordinal = min(max(number + _EPOCH, 1), datetime.date.max.toordinal())
+    return datetime.date.fromordinal(ordinal).isoformat()
 
 
 class Arguments:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,7 +29,7 @@ CLEAR: Final = frozenset(
     }
 )
 """Properties that no seal is on."""
-_MORE: Final = frozenset(("preview", "hasAttachment"))
+SEALED: Final = frozenset(("preview", "hasAttachment"))
 _BODY: Final = frozenset(
     {
         "bodyStructure",
@@ -40,7 +40,7 @@ _BODY: Final = frozenset(
         "headers",
     }
 )
-KNOWN: Final = CLEAR | _MORE | _BODY | CONVENIENT.keys()
+KNOWN: Final = CLEAR | SEALED | _BODY | CONVENIENT.keys()
 _DEFAULT: Final = (
     *CLEAR,
     *CONVENIENT,
@@ -74,7 +74,7 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def reads_more(self) -> bool:
         """Whether preview or hasAttachment is asked for."""
-        return not _MORE.isdisjoint(self.names)
+        return not SEALED.isdisjoint(self.names)
 
 
 def plan(
@@ -115,8 +115,25 @@ def plan(
 
 def of_header(asked: Sequence[HeaderProperty], block: bytes) -> dict[str, Any]:
     """The properties that stand for header fields; `block` holds those fields."""
-    values = headers.read(block)
-    return {one.key: headers.value_of(values, one) for one in asked}
+    return of_fields(asked, headers.read(block))
+
+
+def of_fields(
+    asked: Sequence[HeaderProperty],
+    values: Mapping[bytes, list[bytes]],
+    memory: dict[Any, Any] | None = None,
+) -> dict[str, Any]:
+    """The same of fields that were read; not for the raw form. `memory`: of what was read of the
+    Emails before: who writes, writes again."""
+    if memory is None:
+        return {one.key: headers.value_of(values, one) for one in asked}
+    found: dict[str, Any] = {}
+    for one in asked:
+        mark = (one.form, one.all, *values.get(one.name, ()))
+        if mark not in memory:
+            memory[mark] = headers.value_of(values, one)
+        found[one.key] = memory[mark]
+    return found
 
 
 class Budget:

@@ -9,7 +9,9 @@ a reply finds its thread while the vault is shut.
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
+import re
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -17,18 +19,26 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from kerwen.vault.slots import key_of_secret
 
 _POSITIVE: Final = (1 << 63) - 1
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS: Final = tuple(first + second for first in _DIGITS for second in _DIGITS)
+_THREAD: Final = re.compile(r"T[0-9a-v]{13}")
+_LAST: Final = "AQgw"  # of 22 letters for 16 bytes, the last holds two bits
+_FROM_URL: Final = bytes.maketrans(b"-_+/", b"+/!!")
 
 
 class Tags:
     """Makes tags. `key`: 32 bytes."""
 
-    __slots__ = ("_aes", "_key")
+    __slots__ = ("_key", "_opening", "_sealing")
 
     def __init__(self, key: bytes) -> None:
         self._key = key_of_secret(key, b"kerwen/1 mail: tags")
         ids = key_of_secret(key, b"kerwen/1 mail: ids")
-        # one block of a permutation: an id is as good as random, and can be read again by us
-        self._aes = Cipher(algorithms.AES(ids), modes.ECB())
+        # one block of a permutation: an id is as good as random, and can be read again by us.
+        # Blocks know nothing of each other, so one context serves for all
+        aes = Cipher(algorithms.AES(ids), modes.ECB())
+        self._sealing = aes.encryptor()
+        self._opening = aes.decryptor()
 
     def tag(self, account_no: int, kind: bytes, name: bytes) -> int:
         """A positive 63-bit tag of a name, another one in every account."""
@@ -44,18 +54,19 @@ class Tags:
         """
         account = account_no.to_bytes(8, "big")
         plain = b"".join([account + no.to_bytes(8, "big") for no in nos])
-        sealed = self._aes.encryptor().update(plain)
+        sealed = self._sealing.update(plain)
         return [_text(sealed[at : at + 16], letter) for at in range(0, len(sealed), 16)]
 
     def message_no(self, account_no: int, email_id: str, letter: str = "M") -> int | None:
         """The message that an EMAILID names; None if it is none of this account."""
+        if email_id[:1] != letter or len(email_id) != 23 or email_id[-1] not in _LAST:
+            return None
         try:
-            sealed = base64.b64decode(email_id[1:].encode() + b"==", b"-_", validate=True)
+            letters = email_id[1:].encode().translate(_FROM_URL) + b"=="
+            sealed = binascii.a2b_base64(letters, strict_mode=True)
         except ValueError:
             return None
-        if len(sealed) != 16 or _text(sealed, letter) != email_id:
-            return None
-        plain = self._aes.decryptor().update(sealed)
+        plain = self._opening.update(sealed)
         if plain[:8] != account_no.to_bytes(8, "big"):
             return None
         return int.from_bytes(plain[8:], "big")
@@ -63,18 +74,28 @@ class Tags:
 
 def thread_id(thread: int) -> str:
     """THREADID of a thread's tag. # RFC 8474 §5.2"""
-    return "T" + base64.b32hexencode(thread.to_bytes(8, "big")).decode().rstrip("=").lower()
+    # base32hex of its 8 bytes, in small letters and without the padding: 13 digits of 5 bits
+    number = thread << 1
+    pairs = _PAIRS
+    return "T" + "".join(
+        (
+            _DIGITS[number >> 60],
+            pairs[number >> 50 & 1023],
+            pairs[number >> 40 & 1023],
+            pairs[number >> 30 & 1023],
+            pairs[number >> 20 & 1023],
+            pairs[number >> 10 & 1023],
+            pairs[number & 1023],
+        )
+    )
 
 
 def thread_no(text: str) -> int | None:
     """The tag that a THREADID names; None if it is none."""
-    try:
-        raw = base64.b32hexdecode(text[1:].upper() + "===")
-    except ValueError:
+    if _THREAD.fullmatch(text) is None:
         return None
-    if len(raw) != 8 or thread_id(int.from_bytes(raw, "big")) != text:
-        return None
-    return int.from_bytes(raw, "big")
+    number = int(text[1:], 32)
+    return None if number & 1 or number >> 65 else number >> 1
 
 
 def _text(sealed: bytes, letter: str) -> str:
