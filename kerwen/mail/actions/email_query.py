@@ -248,13 +248,17 @@ class _Work:
         assert asked.key is not None
         places: dict[int, set[int]] = {}
         views: dict[int, View] = {}
+        first = self.first
+        for view in self._whole.views.values():
+            views[view.mailbox.mailbox_no] = view
+            places[view.mailbox.mailbox_no] = set()
         for no in among:
-            view, place = self.first[no]
-            number = view.mailbox.mailbox_no
-            views[number] = view
-            places.setdefault(number, set()).add(place)
+            view, place = first[no]
+            places[view.mailbox.mailbox_no].add(place)
         found: set[int] = set()
         for number, view in views.items():
+            if not places[number]:
+                continue
             fit = await self._search.run(self._unlocked, view, asked.key, places[number])
             nos = view.nos
             found.update([nos[at] for at in fit])
@@ -283,10 +287,17 @@ class _Work:
 
     async def _key(self, by: Comparator, nos: list[int]) -> Callable[[int], Any]:
         first, name = self.first, by.property
-        if name == "receivedAt":
-            return lambda no: first[no][0].dates[first[no][1]]
-        if name == "size":
-            return lambda no: first[no][0].sizes[first[no][1]]
+        if name in ("receivedAt", "size"):
+            columns = {
+                id(view): view.dates if name == "receivedAt" else view.sizes
+                for view in self._whole.views.values()
+            }
+
+            def clear(no: int) -> int:
+                view, place = first[no]
+                return columns[id(view)][place]
+
+            return clear
         if name == "hasKeyword":
             return self._having(by.keyword, nos).__contains__
         if name in _CARDS:
