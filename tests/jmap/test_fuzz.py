@@ -40,6 +40,73 @@ _KEYS: Final = (
 )
 
 
+_EMAIL: Final = {
+    "mailboxIds": {"F3": True},
+    "keywords": {"$draft": True},
+    "from": [{"name": "A", "email": "ayna@kerwen.test"}],
+    "to": [{"email": "batyr@kerwen.test"}],
+    "subject": "s",
+    "header:X-A:asText": "x",
+    "textBody": [{"partId": "t", "type": "text/plain"}],
+    "attachments": [{"blobId": "ID", "type": "a/b", "name": "n", "cid": "c@d"}],
+    "bodyValues": {"t": {"value": "v"}},
+}
+_SENT: Final = {
+    "identityId": "I1",
+    "emailId": "ID",
+    "envelope": {
+        "mailFrom": {"email": "ayna@kerwen.test", "parameters": {"HOLDFOR": "9"}},
+        "rcptTo": [{"email": "ayna@kerwen.test"}],
+    },
+}
+_QUERY: Final = {
+    "filter": {"operator": "OR", "conditions": [{"inMailbox": "F1"}, {"text": "a body"}]},
+    "sort": [{"property": "from"}, {"property": "hasKeyword", "keyword": "$seen"}],
+    "collapseThreads": True,
+    "position": 0,
+    "limit": 3,
+}
+_SHAPE: Final = {
+    "type": "multipart/mixed",
+    "subParts": [{"type": "text/plain", "partId": "t", "header:X-B:asRaw": "b"}],
+}
+BASES: Final[list[tuple[str, dict[str, Any]]]] = [
+    ("Email/set", {"create": {"k": _EMAIL}, "update": {"ID": {"keywords/$seen": True}}}),
+    ("Email/set", {"create": {"k": {"mailboxIds": {"F3": True}, "bodyStructure": _SHAPE,
+                                    "bodyValues": {"t": {"value": "v"}}}}}),
+    ("Email/set", {"update": {"ID": {"mailboxIds": {"F1": True, "F2": True}}, "#k": {}}}),
+    ("Email/get", {"ids": ["ID"], "properties": ["header:From:asText", "bodyStructure", "preview"],
+                   "bodyProperties": ["partId", "header:X-A"], "fetchAllBodyValues": True}),
+    ("Email/query", _QUERY),
+    ("Email/queryChanges", {**_QUERY, "sinceQueryState": "3", "maxChanges": 40}),
+    ("Email/changes", {"sinceState": "3", "maxChanges": 2}),
+    ("Thread/changes", {"sinceState": "3.1.1"}),
+    ("Thread/get", {"ids": ["ID", "ID"]}),
+    ("Mailbox/changes", {"sinceState": "2"}),
+    ("Mailbox/queryChanges", {"sinceQueryState": "2", "filter": {"role": "inbox"}}),
+    ("Mailbox/set", {"create": {"k": {"name": "n", "parentId": "F2", "role": None}},
+                     "update": {"ID": {"name": "m", "parentId": "#k"}}, "destroy": ["ID"]}),
+    ("Mailbox/query", {"filter": {"name": "a", "hasAnyRole": True},
+                       "sort": [{"property": "name"}]}),
+    ("Email/import", {"emails": {"k": {"blobId": "ID", "mailboxIds": {"F1": True}}}}),
+    ("Email/parse", {"blobIds": ["ID", "ID"], "fetchTextBodyValues": True}),
+    ("SearchSnippet/get", {"emailIds": ["ID"], "filter": {"text": "body"}}),
+    ("EmailSubmission/set", {"create": {"s": _SENT}, "onSuccessDestroyEmail": ["#s"],
+                             "onSuccessUpdateEmail": {"#s": {"keywords/$draft": None}}}),
+    ("EmailSubmission/set", {"update": {"S1": {"undoStatus": "canceled"}}, "destroy": ["S2"]}),
+    ("EmailSubmission/query", {"filter": {"undoStatus": "final"},
+                               "sort": [{"property": "sentAt"}]}),
+    ("EmailSubmission/changes", {"sinceState": "0"}),
+    ("Identity/set", {"create": {"i": {"email": "ayna@kerwen.test", "name": "n", "bcc": None}},
+                      "update": {"I1": {"replyTo": [{"email": "a@b"}]}}}),
+    ("Identity/changes", {"sinceState": "0", "maxChanges": 1}),
+    ("Blob/upload", {"create": {"b": {"data": [{"data:asText": "x"}, {"blobId": "ID"}]}}}),
+    ("Blob/get", {"ids": ["ID"], "properties": ["data", "digest:sha-256"], "offset": 1}),
+    ("Blob/lookup", {"ids": ["ID"], "typeNames": ["Email", "Thread"]}),
+    ("Quota/query", {"filter": {"name": "a"}}),
+]  # fmt: skip
+
+
 class Words:
     """Draws JSON that looks like what a client could send."""
 
@@ -75,9 +142,34 @@ class Words:
         names = _KEYS if draw.random() < 0.8 else self._things
         return {draw.choice(names): self.value(depth) for _ in range(draw.randrange(5))}
 
+    def _changed(self, whole: Any) -> Any:
+        """The same with ids that are some, and one thing at random."""
+        draw = self._random
+        if isinstance(whole, dict):
+            found = {
+                draw.choice(self._things) if key == "ID" else key: value
+                for key, value in whole.items()
+            }
+            if found and draw.random() < 0.6:
+                key = draw.choice(list(found))
+                found[key] = self._changed(found[key])
+            elif draw.random() < 0.3:
+                found[draw.choice(_KEYS)] = self.value(2)
+            return found
+        if isinstance(whole, list) and whole and draw.random() < 0.7:
+            at = draw.randrange(len(whole))
+            return [*whole[:at], self._changed(whole[at]), *whole[at + 1 :]]
+        if whole == "ID":
+            return draw.choice(self._things)
+        return self.value(2)
+
     def call(self, methods: list[str], account_id: str, call_id: str) -> list[Any]:
         """A method call."""
         draw = self._random
+        if draw.random() < 0.6:
+            name, whole = draw.choice(BASES)
+            changed = self._changed(whole)
+            return [name, {**changed, "accountId": account_id}, call_id]
         arguments = {draw.choice(_NAMES): self.value() for _ in range(draw.randrange(6))}
         for name in ("create", "update", "emails", "filter"):
             if draw.random() < 0.5:

@@ -110,7 +110,7 @@ def _fits(tree: Tree, raw: Any, depth: int = 0) -> Fits:
         raise MethodError("invalidArguments", "filter must be an object")
     if "operator" in raw:
         conditions = raw.get("conditions")
-        if raw["operator"] not in _JOINED or not isinstance(conditions, list):
+        if raw["operator"] not in tuple(_JOINED) or not isinstance(conditions, list):
             raise MethodError("invalidArguments", "an operator is AND, OR or NOT")
         if len(conditions) > limits.SEARCH_KEYS_MAX:
             raise MethodError("unsupportedFilter", "The filter is too large")
