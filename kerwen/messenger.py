@@ -92,6 +92,7 @@ from kerwen.keys.store import (
 )
 from kerwen.keys.store.key_counts import KeyCounts
 from kerwen.media.actions.clean import Clean
+from kerwen.media.actions.picture import Pictures
 from kerwen.media.cleaner import run_cleaner
 from kerwen.media.thumbnailer import Thumbnailer
 from kerwen.net.certificates import names_of
@@ -348,7 +349,10 @@ def build_messenger(
         from kerwen.media.actions.preview import Previews
 
         previews = Previews(db, blobs, outgoing, domain, clock)
-    media = MediaApi(db, blobs, feed, domain, thumbnailer, previews=previews, clock=clock)
+    pictures = Pictures(outgoing)
+    media = MediaApi(
+        db, blobs, feed, domain, thumbnailer, previews=previews, pictures=pictures, clock=clock
+    )
     export = Export(db, blobs, clock)
 
     async def named_by_mail(keys: Sequence[str]) -> set[str]:

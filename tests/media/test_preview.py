@@ -172,6 +172,23 @@ async def test_a_page_with_a_picture(house: House, site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("path", "status"),
+    [("/i.png", 200), ("/page", 404), ("/nothing", 404), ("/loop", 404), ("/inside", 404)],
+)
+async def test_a_picture_that_a_letter_names(
+    house: House, site: Site, path: str, status: int
+) -> None:
+    ayna = await house.person("ayna")
+    query = urlencode({"url": site.url + path})
+    answer = await house.call(ayna.token, "GET", "/_kerwen/mail/picture", query=query)
+    assert answer.status == status
+    if status == 200:
+        assert answer.body == site.image
+    strange = await house.call(None, "GET", "/_kerwen/mail/picture", query=query)
+    assert strange.status == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
     [
         ("/i.png", 200),
         ("/file", 200),

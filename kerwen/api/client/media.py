@@ -32,7 +32,8 @@ from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
 
 if TYPE_CHECKING:  # off on most servers
-    from kerwen.media.actions.preview import Previews
+    from kerwen.media.actions.picture import Pictures
+from kerwen.media.actions.preview import Previews
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -69,10 +70,12 @@ class MediaApi:
         rules: MediaRules | None = None,
         remote: RemoteMedia | None = None,
         previews: Previews | None = None,
+        pictures: Pictures | None = None,
         clock: Clock = now_ms,
     ) -> None:
         rules = rules or MediaRules()
         self._previews = previews
+        self._pictures = pictures
         self._blobs = blobs
         self._domain = domain
         self._rules = rules
@@ -101,6 +104,7 @@ class MediaApi:
             ("POST", f"{media}/v1/create", self.create, _WRITE),
             ("DELETE", f"/_kerwen/media/{name}", self.delete, {"cost": Cost.WRITE}),
             ("GET", "/_kerwen/media", self.own, {}),
+            ("GET", "/_kerwen/mail/picture", self.picture, {"cost": Cost.HEAVY}),
         ]
         for version in ("v3", "r0"):  # r0: older clients
             old = f"{media}/{version}"
@@ -188,6 +192,19 @@ class MediaApi:
         if self._previews is None:
             raise Refused(Reason.UNRECOGNIZED, "URL previews are off on this server")
         return await self._previews.of(request.need_query("url"))
+
+    async def picture(self, request: Request) -> Reply:
+        """GET /_kerwen/mail/picture?url=…: a picture that a letter names, for its reader"""
+        if self._pictures is None:
+            raise Refused(Reason.UNRECOGNIZED, "This server fetches no pictures")
+        kind, body = await self._pictures.of(request.need_query("url"))
+        headers = [
+            (b"content-type", kind.encode()),
+            (b"cache-control", b"private, max-age=86400"),
+            (b"content-security-policy", b"sandbox; default-src 'none'"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        return Reply(body, headers=headers)
 
     async def delete(self, request: Request) -> bytes:
         """DELETE /_kerwen/media/{serverName}/{mediaId}"""

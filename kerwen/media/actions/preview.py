@@ -10,24 +10,20 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from typing import Final
-from urllib.parse import urljoin, urlsplit
 
 from kerwen.base.clock import Clock
-from kerwen.base.errors import Reason, Refused, Unavailable, Unready
+from kerwen.base.errors import Refused, Unavailable, Unready
 from kerwen.base.limits import MIB
 from kerwen.media import open_graph, store
+from kerwen.media.actions.picture import IMAGE_MAX, checked, follow
 from kerwen.media.content_type import essence, image_type
 from kerwen.media.mxc import mxc
 from kerwen.media.store import OURS, Media
-from kerwen.net.outgoing import Answer, Outgoing, Unanswered
+from kerwen.net.outgoing import Answer, Outgoing
 from kerwen.storage.blobs import Blobs
 from kerwen.storage.database import Database, retrying
 
-_URL_MAX: Final = 2_048
-_HOPS_MAX: Final = 4
 _PAGE_MAX: Final = 4 * MIB
-_IMAGE_MAX: Final = 8 * MIB
-_PATIENCE_MS: Final = 10_000
 _AT_ONCE: Final = 8
 _WAITING_MAX: Final = 64
 _KEPT_MAX: Final = 1_000
@@ -56,7 +52,7 @@ class Previews:
     async def of(self, url: str) -> Preview:
         """A preview, perhaps empty. `Refused`: INVALID_PARAM (no URL), NOT_FOUND (nothing there
         that we may look at); `Unavailable(BUSY)` while too many are looked at."""
-        url = _checked(url)
+        url = checked(url)
         kept = self._kept.get(url)
         if kept is not None and kept[0] > self._clock():
             return kept[1]
@@ -89,7 +85,7 @@ class Previews:
         return found
 
     async def _read(self, url: str) -> Preview:
-        at, answer = await self._get(url, _PAGE_MAX)
+        at, answer = await follow(self._outgoing, url, _PAGE_MAX)
         kind = essence(answer.headers.get("content-type", ""))
         if kind.startswith("image/"):
             return await self._keep(answer)
@@ -101,34 +97,13 @@ class Previews:
         image = found.pop("og:image", None)
         if isinstance(image, str):
             try:
-                _, picture = await self._get(image, _IMAGE_MAX)
+                _, picture = await follow(self._outgoing, image, IMAGE_MAX)
                 found |= await self._keep(picture)
             except Refused:
                 pass  # the words are worth showing without it
         if "og:image" not in found:
             found = {k: v for k, v in found.items() if not k.startswith("og:image")}
         return found
-
-    async def _get(self, url: str, most: int) -> tuple[str, Answer]:
-        """(where it came from, the answer) of a link, over a few redirects."""
-        headers = {"Accept": "text/html, image/*;q=0.8"}
-        for _ in range(_HOPS_MAX):
-            try:
-                answer = await self._outgoing.ask(
-                    "GET", url, headers=headers, timeout_ms=_PATIENCE_MS, answer_max=most
-                )
-            except Unanswered as error:
-                raise _nothing(error.why.value) from None
-            if answer.good:
-                return url, answer
-            target = answer.headers.get("location", "")
-            if answer.status not in (301, 302, 303, 307, 308) or not target:
-                break
-            try:
-                url = urljoin(url, target)[:_URL_MAX]
-            except ValueError:
-                break
-        raise _nothing("no answer")
 
     async def _keep(self, answer: Answer) -> Preview:
         """Keeps a picture as media of nobody's; nothing for what is none."""
@@ -149,21 +124,3 @@ class Previews:
             "og:image:type": kind,
             "matrix:image:size": blob.size,
         }
-
-
-def _nothing(why: str) -> Refused:
-    return Refused(Reason.NOT_FOUND, "There is nothing to preview", why=why)
-
-
-def _checked(url: str) -> str:
-    """A link without its fragment."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        host = None
-    if host is None or parts.scheme not in ("http", "https") or len(url) > _URL_MAX:
-        raise Refused(Reason.INVALID_PARAM, "That is no URL of HTTP")
-    if any(ord(c) < 0x21 or ord(c) == 0x7F for c in url):
-        raise Refused(Reason.INVALID_PARAM, "That is no URL")
-    return parts._replace(fragment="").geturl()
