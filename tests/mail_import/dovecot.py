@@ -71,9 +71,6 @@ class Dovecot:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        for part in self.folder.parents:  # nobody must come in
-            if part.stat().st_uid == os.getuid() and part != Path("/"):
-                part.chmod(part.stat().st_mode | 0o011)
         self.folder.chmod(0o755)
         dev_ca.make_authority(self.ca, self.folder / "ca.key")
         dev_ca.make_server(

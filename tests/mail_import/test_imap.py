@@ -9,8 +9,10 @@ from __future__ import annotations
 import email
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -47,8 +49,10 @@ def letter(number: int) -> bytes:
 
 
 @pytest.fixture
-def dovecot(tmp_path: Path) -> Iterator[Dovecot]:
-    made = Dovecot(tmp_path)
+def dovecot() -> Iterator[Dovecot]:
+    # not below pytest's own folder, which every new run shuts to others: Dovecot runs as nobody
+    folder = Path(tempfile.mkdtemp(prefix="kerwen-dovecot-"))
+    made = Dovecot(folder)
     boxes = list(FOLDERS)
     for number in range(COUNT):
         name = f"{BASE_S + number}.M{number:06d}.there:2,{FLAGS[number % len(FLAGS)]}"
@@ -56,6 +60,7 @@ def dovecot(tmp_path: Path) -> Iterator[Dovecot]:
     made.start()
     yield made
     made.stop()
+    shutil.rmtree(folder)
 
 
 def command(person: Writer, dovecot: Dovecot, *more: str) -> list[str]:
@@ -167,6 +172,20 @@ def test_by_starttls_without_a_running_server(fresh_server: FreshServer, dovecot
     assert done.returncode == 0, done.stderr
     server.start()
     check(person)
+
+
+def test_a_folder_that_cannot_be_read_is_told(fresh_server: FreshServer, dovecot: Dovecot) -> None:
+    server = fresh_server("--ca", str(dovecot.ca))
+    person = Writer(server)
+    (dovecot.folder / "password").write_text(PASSWORD + "\n")
+    shut = dovecot.mail / ".Work"
+    shut.chmod(0)
+    os.chown(shut, 0, 0)
+    done = subprocess.run(command(person, dovecot), capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    assert "Work: left out" in done.stdout
+    assert "1 folders were left out" in done.stderr
+    assert here(person) == COUNT - COUNT // len(FOLDERS)
 
 
 def test_a_certificate_that_is_not_good_is_not_taken(

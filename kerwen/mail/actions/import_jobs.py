@@ -34,6 +34,7 @@ class Job:
         self.folder = ""
         self.total = 0
         self.notes: list[str] = []
+        self.missing = 0  # folders that could not be read
         self.error = ""
         self.task: asyncio.Task[None] | None = None
         self.asked_s = time.monotonic()
@@ -161,6 +162,8 @@ class ImportJobs:
             twice = any(folder.all for folder in folders)
             for folder in folders:
                 await self._folder(job, account_no, account, source, folder, twice=twice)
+            if job.missing:
+                job.error = f"{job.missing} folders were left out"
         finally:
             await asyncio.to_thread(source.close)
 
@@ -178,6 +181,7 @@ class ImportJobs:
             after = await self._import.begun(account_no, place)
         except Refused as error:
             job.notes.append(f"{name}: left out: {error.public_text}")
+            job.missing += 1
             return
         before = job.taken.taken + job.taken.left_out
         windows = source.heads(after)

@@ -135,17 +135,18 @@ class ImapSource:
             if folder is None:
                 continue
             count = self._count(folder.wire)
-            if count:
-                found.append(msgspec.structs.replace(folder, messages=count))
+            if count != 0:
+                found.append(msgspec.structs.replace(folder, messages=count or 0))
         return sorted(found, key=lambda one: one.all)
 
-    def _count(self, wire: bytes) -> int:
+    def _count(self, wire: bytes) -> int | None:
+        """None where the server does not say: whether there are any is seen when it is opened."""
         try:
             told = self._ask("STATUS", _quoted(wire), b"(MESSAGES)")
         except Refused:
-            return 0
+            return None
         match = re.search(rb"MESSAGES (\d+)", b" ".join(map(_whole, told)))
-        return int(match[1]) if match else 0
+        return int(match[1]) if match else None
 
     def open_(self, folder: Folder) -> int:
         """Opens a folder for reading; its UIDVALIDITY."""
