@@ -152,11 +152,11 @@ def build_mail(
     recipients = Recipients(db, config.server_name)
     report = Report(recipients.domain, recipients, deliver, queue, secrets.token_bytes, clock)
     queue.tell = report.send
+    receive = Receive(db, recipients, deliver, queue, delivery_keys, quota)
     sending = build_sending(
-        config, db, queue, queue_key, tags, recipients, deliver, report, resolver, clock
+        config, db, queue, queue_key, tags, recipients, receive, report, resolver, clock
     )
     tidy = Tidy(db, clock)
-    receive = Receive(db, recipients, deliver, queue, delivery_keys, quota)
     rules = FilterRules(db, feed)
     answer = Answer(db, recipients, report, secrets.token_bytes, clock)
     scripted = Filter(db, rules, mailboxes, recipients, tags, answer, clock)
@@ -174,7 +174,7 @@ def build_mail(
     if config.mail_reports == "on":
         arrive.notice = sending.dmarc_reports.notice
     reports_in = ReportsIn(db, host, clock)
-    lists = Lists(db, recipients, deliver, queue, report, clock)
+    lists = Lists(db, recipients, receive, queue, report, clock)
     arrive.house = house_mail = HouseMail(reports_in, lists)
     arrive.sealing_keys = report.keys = sign_keys.signing
     arrive.taste = tastes.taste

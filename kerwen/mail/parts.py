@@ -13,9 +13,9 @@ from kerwen.base.config import Config, relay_place
 from kerwen.base.metrics import Number, Value
 from kerwen.mail.actions.bring_home import BringHome
 from kerwen.mail.actions.day_counts import DayCounts
-from kerwen.mail.actions.deliver import Deliver
 from kerwen.mail.actions.hand_on import HandOn
 from kerwen.mail.actions.queue import Queue, Verdict
+from kerwen.mail.actions.receive import Receive
 from kerwen.mail.actions.recipients import Recipients
 from kerwen.mail.actions.report import Report
 from kerwen.mail.actions.report_dmarc import DmarcReports
@@ -105,7 +105,7 @@ def build_sending(
     key: QueueKey,
     tags: Tags,
     recipients: Recipients,
-    deliver: Deliver,
+    receive: Receive,
     report: Report,
     resolver: Resolver,
     clock: Clock,
@@ -144,7 +144,7 @@ def build_sending(
         loopback=config.dev,
     )
     hand_on = HandOn(ways, dialer.dial, tls_results)
-    home = BringHome(recipients, deliver, queue)
+    home = BringHome(recipients, receive, queue)
     at_once = limits.SMTP_CLIENT_AT_ONCE
     if ways.relay is not None:
         at_once = limits.SMTP_CLIENT_RELAY_AT_ONCE

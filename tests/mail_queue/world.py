@@ -91,7 +91,7 @@ class World:
             self.times, authority, loopback=True,
         )  # fmt: skip
         self.hand_on = HandOn(ways, dialer.dial, self.tls_results)
-        home = BringHome(mail.recipients, mail.deliver, self.queue)
+        home = BringHome(mail.recipients, mail.receive, self.queue)
         self.tls_reports = TlsReports(
             "kerwen.test", self.tls_results, self.policies, self.resolver, self.queue,
             self.outgoing, _signed, self.clock,

@@ -6,6 +6,7 @@ import pytest
 
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
+from kerwen.mail.actions.bring_home import BringHome
 from kerwen.mail.actions.queue import Leased, Result, Verdict
 from kerwen.mail.dns import Found, Status
 from kerwen.mail.sieve.lexer import BadScript
@@ -330,3 +331,35 @@ async def test_scripts_are_kept_by_name(either_world: World) -> None:
     async with either_world.house.db.write() as tx:
         await forget_account(tx, 1)
     assert (await scripts.kept(1)).scripts == []
+
+
+async def test_what_comes_by_the_queue_or_a_list_meets_scripts_too(world: World) -> None:
+    mail = world.mail
+    await _script(world, 'redirect "batyr@kerwen.test";')
+    await _script(
+        world,
+        'require ["fileinto","ereject"]; if exists "list-id" { fileinto "Archive"; stop; }'
+        'if header :contains "subject" "no" { ereject "No."; stop; } redirect "ayna@kerwen.test";',
+        2,
+    )
+    home = BringHome(mail.recipients, mail.receive, mail.queue)
+
+    async def home_all() -> list[Verdict]:
+        found = []
+        while (leased := await mail.queue.lease()) is not None:
+            results = await home.run(leased, await mail.queue.message(leased.queue_no))
+            await mail.queue.settle(leased, results)
+            found += [one.verdict for one in results]
+        return found
+
+    await _sent(world)
+    # ayna's script sends it to batyr, whose script sends it back, and there it stays
+    assert await home_all() == [Verdict.ARRIVED, Verdict.ARRIVED]
+    assert (len(await world.inbox(1)), len(await world.inbox(2))) == (1, 0)
+    await _sent(world, LETTER.replace(b"a word", b"no"))
+    assert await home_all() == [Verdict.FAILED]
+    await mail.lists.add("all", "ayna", "All", "anyone")
+    await mail.lists.join("all", "batyr")
+    await _own(world, LETTER.replace(b"who@remote.test", b"ayna@kerwen.test"), "all@kerwen.test")
+    [filed] = await world.inbox(2, "Archive")
+    assert b"List-Id" in filed

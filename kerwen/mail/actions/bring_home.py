@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 from kerwen.base.errors import Reason, Refused
-from kerwen.mail import trace
-from kerwen.mail.actions import sealing
-from kerwen.mail.actions.deliver import Deliver, Recipient
 from kerwen.mail.actions.queue import Addressee, Leased, Queue, Result, Verdict
+from kerwen.mail.actions.receive import Receive
 from kerwen.mail.actions.recipients import Recipients
 
 _STATUS = {
     Reason.UNKNOWN_RECIPIENT: (Verdict.FAILED, "5.1.1"),
     Reason.MAILBOX_FULL: (Verdict.DEFERRED, "4.2.2"),
+    Reason.MAIL_POLICY: (Verdict.FAILED, "5.7.1"),  # a script of its owner refuses it
     Reason.VAULT_CLOSED: (Verdict.DEFERRED, "4.2.1"),  # it waits for the first log-in
 }
 
@@ -21,9 +20,9 @@ _STATUS = {
 class BringHome:
     """Delivers to accounts here; what their aliases name elsewhere is queued anew."""
 
-    def __init__(self, recipients: Recipients, deliver: Deliver, queue: Queue) -> None:
+    def __init__(self, recipients: Recipients, receive: Receive, queue: Queue) -> None:
         self._recipients = recipients
-        self._deliver = deliver
+        self._receive = receive
         self._queue = queue
 
     def is_home(self, domain: str) -> bool:
@@ -42,12 +41,12 @@ class BringHome:
             found = await self._recipients.find(to.address)
         except Refused as refusal:
             return _refused(number, refusal.reason)
-        accounts = [Recipient(account_no) for account_no, _ in found.accounts]
+        accounts = [account_no for account_no, _ in found.accounts]
         worst: Reason | None = None
         if accounts:
-            made = await sealing.made(trace.return_path(leased.envelope.sender) + raw)
             key = f"queue {leased.queue_no} {number}".encode()
-            for one in await self._deliver.run(made, accounts, key=key):
+            at_home = self._receive.at_home
+            for one in await at_home(leased.envelope, accounts, to.address, raw, key):
                 worst = worst or one.refused
         if worst is not None:
             return _refused(number, worst)

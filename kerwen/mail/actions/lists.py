@@ -13,10 +13,9 @@ from kerwen.accounts.store import accounts
 from kerwen.base import limits
 from kerwen.base.clock import Clock
 from kerwen.base.errors import Reason, Refused
-from kerwen.mail import list_letter, submission, trace
-from kerwen.mail.actions import sealing
-from kerwen.mail.actions.deliver import Deliver, Recipient
+from kerwen.mail import list_letter, submission
 from kerwen.mail.actions.queue import Addressee, Envelope, Queue
+from kerwen.mail.actions.receive import Receive
 from kerwen.mail.actions.recipients import LEAVE, Recipients
 from kerwen.mail.actions.report import Report
 from kerwen.mail.list_letter import MailList
@@ -34,12 +33,12 @@ class Lists:
     """`report` signs what goes elsewhere."""
 
     def __init__(
-        self, db: Database, recipients: Recipients, deliver: Deliver, queue: Queue,
+        self, db: Database, recipients: Recipients, receive: Receive, queue: Queue,
         report: Report, clock: Clock,
     ) -> None:  # fmt: skip
         self._db = db
         self._recipients = recipients
-        self._deliver = deliver
+        self._receive = receive
         self._queue = queue
         self._report = report
         self._clock = clock
@@ -173,9 +172,9 @@ class Lists:
             to = [Addressee(address, _FAILURES) for address in elsewhere]
             await self._queue.enqueue(envelope, to, signed)
         if here:
-            whole = await sealing.made(trace.return_path(sender) + made)
             key = b"list " + of.local.encode() + mark
-            await self._deliver.run(whole, [Recipient(no) for no in here], key=key)
+            address = of.address(self._recipients.domain)
+            await self._receive.at_home(Envelope(sender), list(here), address, made, key)
         self.sent += 1
 
 

@@ -125,6 +125,7 @@ class Receive:
         mark: bytes = b"",
         addresses: Sequence[str] = (),
         seal: Callable[[], Awaitable[bytes]] | None = None,
+        key: bytes | None = None,
     ) -> list[Delivered]:
         """Delivers to all accounts once each, and queues for elsewhere; durable on return.
 
@@ -134,7 +135,8 @@ class Receive:
         the same bytes (and `mark`) of the same sender are delivered here once in a week: should
         the queue fail, the sender repeats all of it. `targets`: where it goes in an account, if
         not to INBOX: to Junk. For scripts: `addresses` to which each of `found` was sent, and
-        `seal`, which makes the fields by which we answer for what they send on.
+        `seal`, which makes the fields by which we answer for what they send on. With a `key` it is
+        delivered once in a week whatever it is.
         """
         accounts = dict.fromkeys(no for one in found for no, _ in one.accounts)
         elsewhere = {one.address: one for one in addressees}
@@ -146,8 +148,7 @@ class Receive:
             whole = b"".join((trace.return_path(envelope.sender), here, *pieces))
             if self.filter is not None and not self.filter.has_nothing(accounts):
                 plans = await self._plans(envelope, found, addresses, whole, targets or {})
-        key = None
-        if accounts and (elsewhere or any(one.onward for one in plans.values())):
+        if key is None and accounts and (elsewhere or any(one.onward for one in plans.values())):
             key = _key(envelope, pieces, mark)
         told: list[Delivered] = []
         if accounts:
@@ -168,6 +169,16 @@ class Receive:
             done = [one for no, one in plans.items() if no not in refused or one.refused]
             await self._finish(done, envelope, pieces, seal)
         return told
+
+    async def at_home(
+        self, envelope: Envelope, nos: Sequence[int], address: str, raw: bytes, key: bytes
+    ) -> list[Delivered]:
+        """Delivers what did not come by a door (from a list, from our own queue) to accounts here,
+        through their scripts; once a key."""
+        end = submission.header_end(raw)
+        found = Found(tuple((no, "") for no in nos))
+        pieces = (raw[:end], memoryview(raw)[end:])
+        return await self.run(envelope, [found], pieces, addresses=[address], key=key)
 
     # --- scripts
 
