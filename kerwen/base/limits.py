@@ -232,7 +232,6 @@ JMAP_QUERY_MAX = 5_000  # ids of one answer
 JMAP_BODY_BYTES_MAX = 32 * MIB  # of body values in one answer
 JMAP_PUSH_CLIENTS = 20_000  # event streams and sockets
 JMAP_PUSH_PER_ACCOUNT = 64
-JMAP_SUBSCRIPTIONS_MAX = 32  # of one account, to be pushed to
 JMAP_HOLD_MAX_S = 400 * 24 * 3_600  # how far ahead a message may be scheduled
 JMAP_IDENTITIES_MAX = 100
 JMAP_SCHEDULED_MAX = 1_000  # messages of one account that wait to be sent

@@ -32,7 +32,6 @@ _TABLES = tuple(
         "mail_uploads",
         "mail_objects",
         "mail_submissions",
-        "mail_pushes",
         "mail_mailboxes_gone",
         "mail_mailboxes",
         "mail_keywords",

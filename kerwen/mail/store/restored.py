@@ -32,6 +32,6 @@ async def renew_after_restore(tx: Tx, now_ms: int) -> None:
     await tx.run(_MAILBOXES, now_s=now_s, left=_NUMBERS_LEFT)
     await tx.run(_ACCOUNTS, now_s=now_s, left=_NUMBERS_LEFT)
     series = ["mail_message", "mail_page", "mail_queue", "mail_queue_recipient"]
-    series += ["mail_upload", "mail_object", "mail_submission", "mail_push"]
+    series += ["mail_upload", "mail_object", "mail_submission"]
     await tx.run(_IDS, left=_NUMBERS_LEFT, names=series)
     await tx.run(_LEASES)

@@ -41,12 +41,3 @@ create table mail_submissions (        -- what was sent by JMAP
     primary key (account_no, submission_no)
 ) {without_rowid};
 create index mail_submissions_due on mail_submissions (status, send_ms);
-create table mail_pushes (             -- who is told of changes by an HTTP request
-    push_no {id},
-    account_no BIGINT not null,
-    owner TEXT not null,               -- the secret that made it: only that one sees it
-    expires_ms BIGINT not null,
-    verified BIGINT not null,
-    box {blob} not null                -- sealed with the server's key: URL, keys, types, code
-);
-create index mail_pushes_account on mail_pushes (account_no);
