@@ -38,12 +38,15 @@ def page(
         start = max(len(found) + position, 0)
     else:
         start = position
+    some = list(found[start : start + wanted])
+    if start and not some:
+        start = min(start, len(found))
     told: dict[str, Any] = {
         "accountId": work.account_id,
         "queryState": state,
         "canCalculateChanges": True,
-        "position": min(start, len(found)),
-        "ids": ids_of(list(found[start : start + wanted])),
+        "position": start,
+        "ids": ids_of(some),
     }
     if arguments.boolean("calculateTotal"):
         told["total"] = len(found)

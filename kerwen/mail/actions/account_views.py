@@ -6,9 +6,8 @@ seen by IMAP only (RFC 8621 §4.1.1), so it is left out here.
 
 from __future__ import annotations
 
-from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 from typing import Final
 
@@ -80,7 +79,7 @@ class AccountView:
         self.keywords = known
         self.subscribed = subscribed
         self.orders = orders
-        self.sorted: dict[object, array[int]] = {}  # results of queries, kept by who made them
+        self.sorted: dict[object, Sequence[int]] = {}  # results of queries, kept by who made them
         self._counts: dict[int, Counts] | None = None
 
     @property

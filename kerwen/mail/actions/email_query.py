@@ -7,8 +7,8 @@ sealed records by `Search`.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, overload
 
 from kerwen.mail import addresses, encoded_words, fields
 from kerwen.mail.actions.account_views import AccountView, Lying
@@ -44,7 +44,7 @@ class EmailQuery:
         collapse: bool,
         mark: bytes,
         mailbox_no: MailboxNo,
-    ) -> array[int]:
+    ) -> Sequence[int]:
         """The numbers of the Emails that fit, in order. `mark` stands for the question: its
         answer is kept as long as nothing changes. Raises `MethodError`."""
         kept = whole.sorted.get(mark)
@@ -60,22 +60,63 @@ class EmailQuery:
             found = await work.ordered(fit, sort)
             first = work.first
             threads = [first[no][0].threads[first[no][1]] for no in found] if collapse else []
+        told: Sequence[int] = array("Q", found)
         if collapse:
-            found = _collapsed(found, threads)
-        told = array("Q", found)
+            told = Collapsed(told, array("q", threads))
         if len(whole.sorted) >= _RESULTS_KEPT:
             del whole.sorted[next(iter(whole.sorted))]
         whole.sorted[mark] = told
         return told
 
 
-def _collapsed(nos: Sequence[int], threads: Sequence[int]) -> list[int]:
-    """The first of each thread."""
-    if len(set(threads)) == len(threads):
-        return list(nos)
-    firsts: dict[int, int] = dict.fromkeys(threads, 0)  # in the order of their first
-    firsts.update(zip(reversed(threads), reversed(nos), strict=True))
-    return list(firsts.values())
+class Collapsed(Sequence[int]):
+    """The first Email of each thread; found as far as somebody looks."""
+
+    __slots__ = ("_at", "_found", "_nos", "_seen", "_threads")
+
+    def __init__(self, nos: Sequence[int], threads: Sequence[int]) -> None:
+        self._nos = nos
+        self._threads = threads
+        self._found = array("Q")
+        self._seen: set[int] = set()
+        self._at = 0
+
+    def _look(self, count: int) -> array[int]:
+        """At least so many, if there are."""
+        found, seen, nos, threads = self._found, self._seen, self._nos, self._threads
+        at = self._at
+        while len(found) < count and at < len(nos):
+            thread = threads[at]
+            if thread not in seen:
+                seen.add(thread)
+                found.append(nos[at])
+            at += 1
+        self._at = at
+        return found
+
+    def _all(self) -> array[int]:
+        if self._at < len(self._nos):
+            firsts: dict[int, int] = dict.fromkeys(self._threads, 0)  # in the order of their first
+            firsts.update(zip(reversed(self._threads), reversed(self._nos), strict=True))
+            self._found = array("Q", firsts.values())
+            self._at = len(self._nos)
+            self._seen.clear()
+        return self._found
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[int]: ...
+    def __getitem__(self, at: int | slice) -> int | Sequence[int]:
+        if isinstance(at, slice) and at.stop is not None and at.stop >= 0 <= (at.start or 0):
+            return self._look(at.stop)[at]
+        return self._all()[at]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._all())
 
 
 class _Work:
