@@ -85,7 +85,8 @@ async def told(
     if wanted.reads_messages:
         await _read(work, rows, by_no, wanted)
         if wanted.reads_more:
-            await _more(work, rows, wanted)
+            pieces, _ = await work.deeds.records.pieces(work.unlocked, list(rows), (page.MORE,))
+            _more(rows, wanted, pieces[page.MORE])
     elif wanted.headers or wanted.reads_more:
         await _cards(work, rows, wanted)
     names = wanted.names
@@ -127,10 +128,12 @@ async def _cards(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> N
     if not fresh:
         return
     missing = list(fresh)
+    kinds = (page.HEAD,) * bool(wanted.headers) + (page.MORE,) * wanted.reads_more
+    pieces, _ = await work.deeds.records.pieces(work.unlocked, missing, kinds)
     if wanted.headers:
-        await _heads(work, fresh, wanted)
+        await _heads(work, fresh, wanted, pieces[page.HEAD])
     if wanted.reads_more:
-        await _more(work, fresh, wanted)
+        _more(fresh, wanted, pieces[page.MORE])
     for no in missing:
         told = fresh.get(no)
         if told is None:
@@ -140,18 +143,18 @@ async def _cards(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> N
             rows[no].update(told)
 
 
-async def _heads(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> None:
+async def _heads(
+    work: Work, rows: dict[int, dict[str, Any]], wanted: Plan, heads: dict[int, Any]
+) -> None:
     """The header fields, of the cards; of messages where a card has not all of them."""
     names = FieldNames({one.name for one in wanted.headers})
     nos = list(rows)
-    pieces, refused = await work.deeds.records.pieces(work.unlocked, nos, (page.HEAD,))
-    heads = pieces[page.HEAD]
     rare: list[int] = []
     usual = all(one.name in CORE and one.form != "asRaw" for one in wanted.headers)
     memory: dict[Any, Any] = {}
     for no in nos:
         head = heads.get(no)
-        if head is None or no in refused:
+        if head is None:
             del rows[no]
             continue
         if usual:  # nearly always; unfolded values will do
@@ -171,11 +174,9 @@ async def _heads(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> N
             del rows[no]
 
 
-async def _more(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> None:
-    nos = list(rows)
-    pieces, _ = await work.deeds.records.pieces(work.unlocked, nos, (page.MORE,))
-    mores = pieces[page.MORE]
-    for no in nos:
+def _more(rows: dict[int, dict[str, Any]], wanted: Plan, mores: dict[int, Any]) -> None:
+    """Preview, and whether there are files."""
+    for no in list(rows):
         more = mores.get(no)
         if more is None:
             del rows[no]
