@@ -30,6 +30,7 @@ def npm() -> None:
         assert build_web.install(found), "npm could not install the packages of web/"
 
 
+@pytest.mark.timeout(LIVE_SECONDS + 60)  # the first run installs packages too
 def test_the_engine_tells_its_story(npm: None, story_server: Target, js_folder: Path) -> None:
     told = subprocess.run(
         ["node", "--import", "./test/ts.mjs", "test/engine/live.ts"],

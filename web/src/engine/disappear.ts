@@ -15,19 +15,24 @@ export async function sweep(world: World, now = Date.now()): Promise<RoomId[]> {
     for (const room of [...world.rooms.values()]) {
         const timer = timerOf(room);
         if (!timer) continue;
-        const gone = await world.store.write(["events", "words", "rooms", "members"], async (tx) => {
-            const ids = await dropBefore(tx, room.id, now - timer);
-            if (ids.length === 0) return 0;
-            const next = structuredClone(world.rooms.get(room.id) ?? room);
-            if (next.last && next.last.ts < now - timer) delete next.last;
-            await refreshLast(tx, next, world.me);
-            tx.objectStore("rooms").put(next);
-            world.rooms.set(room.id, next);
-            return ids.length;
-        });
+        const gone = await world.exclusive(() => sweepRoom(world, room.id, now - timer));
         if (gone > 0) changed.push(room.id);
     }
     return changed;
+}
+
+async function sweepRoom(world: World, roomId: RoomId, before: number): Promise<number> {
+    const next = structuredClone(world.room(roomId));
+    const gone = await world.store.write(["events", "words", "rooms", "members"], async (tx) => {
+        const ids = await dropBefore(tx, roomId, before);
+        if (ids.length === 0) return 0;
+        if (next.last && next.last.ts < before) delete next.last;
+        await refreshLast(tx, next, world.me);
+        tx.objectStore("rooms").put(next);
+        return ids.length;
+    });
+    if (gone > 0) world.rooms.set(roomId, next);
+    return gone;
 }
 
 function dropBefore(tx: IDBTransaction, roomId: RoomId, ts: number): Promise<string[]> {

@@ -34,18 +34,22 @@ export class History {
         const filter = encodeURIComponent(JSON.stringify({ lazy_load_members: true }));
         const query = `?dir=b&limit=${count}&filter=${filter}&from=${encodeURIComponent(from)}`;
         const page = await this.world.http.ask<Page>("GET", path`/rooms/${roomId}/messages` + query);
-        const added = await this.world.store.write(WRITES, async (tx) => {
+        const added = await this.world.exclusive(async () => {
             const room = structuredClone(this.world.room(roomId));
-            for (const raw of page.state ?? []) await keepUnknownMember(tx, roomId, raw);
-            const found = await addOlder(tx, room, page, edge);
-            tx.objectStore("rooms").put(room);
-            return { found, room };
+            const found = await this.world.store.write(WRITES, async (tx) => {
+                for (const raw of page.state ?? []) await keepUnknownMember(tx, roomId, raw);
+                // another one may have closed the gap meanwhile
+                const now = edge && (await eventById(tx, roomId, edge.id));
+                if (edge && now?.gap !== from) return { events: [], touched: new Set<string>(), gap: false };
+                const older = await addOlder(tx, room, page, now ?? undefined);
+                tx.objectStore("rooms").put(room);
+                return older;
+            });
+            this.world.rooms.set(roomId, room);
+            return found;
         });
-        const now = this.world.room(roomId);
-        const { oldest, newest, start } = added.room;
-        Object.assign(now, { start, ...(oldest !== undefined ? { oldest } : {}), ...(now.newest === undefined && newest !== undefined ? { newest } : {}) });
-        await this.unseal(added.found.events);
-        return added.found;
+        await this.unseal(added.events);
+        return added;
     }
 
     /** Opens what is sealed, and keeps what came out. Gives those that changed. */
@@ -101,19 +105,24 @@ export class History {
         if (!room.membersWhole) {
             const query = "?not_membership=leave";
             const page = await this.world.http.ask<{ chunk: RawEvent[] }>("GET", path`/rooms/${roomId}/members` + query);
-            await this.world.store.write(["members", "rooms"], async (tx) => {
-                const store = tx.objectStore("members");
-                const named = new Set(page.chunk.map((raw) => raw.state_key));
-                const before = await asked<StoredMember[]>(store.getAll(IDBKeyRange.bound([roomId], [roomId, []])));
-                for (const member of before) {
-                    if (!named.has(member.userId) && member.membership !== "leave") store.put({ ...member, membership: "leave" });
-                }
-                for (const raw of page.chunk) store.put(memberOf(roomId, raw));
-                tx.objectStore("rooms").put({ ...room, membersWhole: true });
-            });
-            room.membersWhole = true;
+            await this.world.exclusive(() => this.#keepMembers(roomId, page.chunk));
         }
         return this.world.store.members(roomId);
+    }
+
+    async #keepMembers(roomId: RoomId, chunk: RawEvent[]): Promise<void> {
+        const room = { ...structuredClone(this.world.room(roomId)), membersWhole: true };
+        await this.world.store.write(["members", "rooms"], async (tx) => {
+            const store = tx.objectStore("members");
+            const named = new Set(chunk.map((raw) => raw.state_key));
+            const before = await asked<StoredMember[]>(store.getAll(IDBKeyRange.bound([roomId], [roomId, []])));
+            for (const member of before) {
+                if (!named.has(member.userId) && member.membership !== "leave") store.put({ ...member, membership: "leave" });
+            }
+            for (const raw of chunk) store.put(memberOf(roomId, raw));
+            tx.objectStore("rooms").put(room);
+        });
+        this.world.rooms.set(roomId, room);
     }
 
     /** Fetches older events until one is stored; `not-found` when it is too far away. */

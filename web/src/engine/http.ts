@@ -77,7 +77,7 @@ export class Http {
 
     /** For callers outside of the engine: any path of the own server. */
     async request(request: NetRequest): Promise<NetAnswer> {
-        if (!request.path.startsWith("/") || request.path.startsWith("//")) {
+        if (!/^\/(?![/\\])/.test(request.path)) {
             throw new Fault("bad-input", "a path of the own server is needed");
         }
         const headers: Record<string, string> = { ...request.headers };

@@ -212,14 +212,14 @@ export class SignedIn {
 
     /** The line that lists show of a room, made anew after events were opened. */
     async #refresh(roomId: RoomId, touched: Set<string>): Promise<void> {
-        const room = structuredClone(this.world.room(roomId));
-        await this.world.store.write(["events", "members", "rooms"], async (tx) => {
-            await refreshLast(tx, room, this.world.me, touched);
-            tx.objectStore("rooms").put(room);
+        await this.world.exclusive(async () => {
+            const room = structuredClone(this.world.room(roomId));
+            await this.world.store.write(["events", "members", "rooms"], async (tx) => {
+                await refreshLast(tx, room, this.world.me, touched);
+                tx.objectStore("rooms").put(room);
+            });
+            this.world.rooms.set(roomId, room);
         });
-        const now = this.world.room(roomId);
-        if (room.last) now.last = room.last;
-        now.ts = room.ts;
     }
 
     async #notify(applied: Applied): Promise<void> {

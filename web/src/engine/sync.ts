@@ -100,7 +100,7 @@ export class Sync {
         if (growing) this.#range = Math.min(this.#count - 1, this.#range + STEP);
         const catching = this.#connection.catchingUp || growing;
         const answer = await this.#ask(catching ? 0 : POLL_MS);
-        const applied = await applySync(this.world.store, this.world, answer, this.#place);
+        const applied = await this.world.exclusive(() => applySync(this.world.store, this.world, answer, this.#place));
         const toDevice = answer.extensions?.to_device?.next_batch ?? this.#place.toDevice;
         this.#place = { pos: answer.pos, ...(toDevice ? { toDevice } : {}) };
         if (answer.lists) this.#count = applied.count;

@@ -27,6 +27,7 @@ export class World {
     sealing: Sealing | undefined;
     saver = false;
     stopped = false;
+    #writing: Promise<unknown> = Promise.resolve();
 
     constructor(
         readonly store: Store,
@@ -56,6 +57,16 @@ export class World {
         if (isObject(users)) for (const userId of Object.keys(users)) this.ignored.add(userId);
     }
 
+    /**
+     * Whoever changes records of rooms does it here, one after the other: each takes the record of
+     * memory, writes it, and puts it back. Two at once would lose what one of them wrote.
+     */
+    exclusive<T>(deed: () => Promise<T>): Promise<T> {
+        const work = this.#writing.then(deed, deed);
+        this.#writing = work.catch(() => undefined);
+        return work;
+    }
+
     room(id: RoomId): RoomRecord {
         const room = this.rooms.get(id);
         if (!room) throw new Fault("not-found", `no room ${id}`);
@@ -64,10 +75,12 @@ export class World {
 
     /** Changes a record in the store, then in memory. */
     async change(id: RoomId, deed: (room: RoomRecord) => void): Promise<void> {
-        const room = structuredClone(this.room(id));
-        deed(room);
-        await this.store.put("rooms", room);
-        this.rooms.set(id, room);
+        await this.exclusive(async () => {
+            const room = structuredClone(this.room(id));
+            deed(room);
+            await this.store.put("rooms", room);
+            this.rooms.set(id, room);
+        });
         this.told([id]);
     }
 

@@ -13,7 +13,7 @@ export const URL_ = process.env["KERWEN_TEST_URL"] ?? "";
 export const LIVE = URL_ !== "";
 const POLL_MS = 15;
 
-export async function until<T>(what: string, question: () => T | Promise<T>, ms = 15_000): Promise<NonNullable<T>> {
+export async function until<T>(what: string, question: () => T | Promise<T>, ms = 30_000): Promise<NonNullable<T>> {
     const end = Date.now() + ms;
     for (;;) {
         const answer = await question();
