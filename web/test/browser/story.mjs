@@ -2,8 +2,11 @@
 // They register, meet in an encrypted group, send a text, a picture and a voice message; one of them
 // makes a recovery key and reads everything again in a third browser. All that the browsers ask for
 // must be the server's, no policy may be broken, and axe must find nothing in the views passed.
+import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { chromiumPath } from "../../tools/chromium.js";
 
@@ -76,6 +79,28 @@ async function makeKey(page, password) {
 async function say(page, text) {
   await page.fill(".composer textarea", text);
   await page.press(".composer textarea", "Enter");
+}
+
+/** matrix-js-sdk in a process of its own; `said` resolves with the line that begins so. */
+function thirdPerson(name, password, awaited, answer) {
+  const child = spawn("node", [fileURLToPath(new URL("third.mjs", import.meta.url)), url, name, password, awaited, answer], { stdio: ["ignore", "pipe", "inherit"] });
+  const lines = [];
+  const waiting = [];
+  createInterface({ input: child.stdout }).on("line", (line) => {
+    lines.push(line);
+    for (const check of waiting) check();
+  });
+  const said = (start) =>
+    new Promise((done, failed) => {
+      const timer = setTimeout(() => failed(new Error(`the third client did not say "${start}":\n${lines.join("\n")}`)), 2 * PATIENCE);
+      const check = () => {
+        const line = lines.find((one) => one.startsWith(start));
+        if (line !== undefined) (clearTimeout(timer), done(line.slice(start.length).trim()));
+      };
+      waiting.push(check);
+      check();
+    });
+  return { said, end: () => child.kill() };
 }
 
 const tag = Math.random().toString(36).slice(2, 8);
@@ -165,6 +190,26 @@ try {
   await ayna.context().setOffline(false);
   await batyr.getByText("written off line").first().waitFor();
   step("off line it opens, and sends later");
+
+  if (process.env.KERWEN_THIRD !== "off") {
+    const third = thirdPerson(`jeren${tag}`, password, "for everybody", "I read you from another program");
+    try {
+      const id = await third.said("id ");
+      await ayna.click(".head .who");
+      await ayna.locator(".members .row").first().click();
+      await ayna.fill("dialog input[type=search]", id);
+      await ayna.locator("dialog .row").first().click();
+      await third.said("joined");
+      await ayna.locator(".side header button").click();
+      await ayna.getByText(`jeren${tag} joined`).first().waitFor();
+      await say(ayna, "for everybody");
+      await ayna.getByText("I read you from another program").first().waitFor();
+      await batyr.getByText("I read you from another program").first().waitFor();
+      step("matrix-js-sdk reads the room and is read");
+    } finally {
+      third.end();
+    }
+  }
 
   for (const view of ["settings/look", "settings/devices", "settings/safety", "settings/account", "people"]) {
     await ayna.goto(`${url}/${view}`);
