@@ -42,6 +42,7 @@ export async function begin(found: Engine): Promise<void> {
     session.state = state;
     remember(state);
     if (state.kind === "in") void refresh();
+    if (state.kind === "out") void forgetMail();
   });
   engine.on("connection", (line) => (session.connection = line));
   engine.on("crypto", (load) => (session.crypto = load));
@@ -52,6 +53,13 @@ export async function begin(found: Engine): Promise<void> {
   });
   engine.on("restarted", () => void refresh());
   await refresh();
+}
+
+/** What mail kept here goes at log-out, also where its view was not opened this time. */
+async function forgetMail(): Promise<void> {
+  for (const { name } of (await indexedDB.databases?.()) ?? []) {
+    if (name?.startsWith("kerwen-mail:")) indexedDB.deleteDatabase(name);
+  }
 }
 
 async function refresh(): Promise<void> {
