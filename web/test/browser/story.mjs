@@ -180,7 +180,7 @@ try {
   step("a message by keyboard alone");
 
   // off line: the app opens with its history, and what is written goes when the line is back
-  await ayna.waitForFunction(async () => (await navigator.serviceWorker.getRegistration())?.active?.state === "activated");
+  await ayna.waitForFunction(() => navigator.serviceWorker.controller !== null);
   await ayna.context().setOffline(true);
   await ayna.goto(url);
   await ayna.locator(".list .row").first().click();
