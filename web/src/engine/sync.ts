@@ -112,7 +112,8 @@ export class Sync {
     }
 
     async #ask(timeout: number): Promise<SlidingAnswer> {
-        const subscribed = { timeline_limit: OPEN_ROOM_EVENTS, required_state: STATE };
+        // the list, which holds all rooms, asks for their state already
+        const subscribed = { timeline_limit: OPEN_ROOM_EVENTS, required_state: [] };
         const rooms = Object.fromEntries([...this.#open].map((id) => [id, subscribed]));
         const body = {
             conn_id: "kerwen",

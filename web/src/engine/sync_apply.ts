@@ -148,8 +148,9 @@ class Writer {
         if (told.initial) room.known = true;
         const limited = told.limited === true;
         const piece = { events: told.timeline ?? [], limited, initial: told.initial === true, ...(told.prev_batch ? { prevBatch: told.prev_batch } : {}) };
-        if (told.initial || limited) room.membersWhole = false;
         const added = await addNewest(tx, room, piece);
+        // members may have come and gone in what was not told; a longer look back is no gap
+        if (told.initial || added.gap) room.membersWhole = false;
         for (const raw of piece.events) this.#state(tx, room, raw);
         for (const raw of told.required_state ?? []) this.#state(tx, room, raw);
         this.#names(room, told);
