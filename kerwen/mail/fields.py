@@ -8,6 +8,7 @@ no field (no colon) is passed over.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -51,6 +52,24 @@ def read(block: bytes) -> Fields:
             else:
                 found[name] = [value]
     return found
+
+
+def some(block: bytes, names: frozenset[bytes]) -> Fields:
+    """What `read` tells of fields of these names (in small letters): quicker for a few."""
+    if len(block) > limits.HEADER_SHOWN_MAX or block.count(b"\n") >= limits.FIELDS_SHOWN_MAX:
+        return {name: values for name, values in read(block).items() if name in names}
+    if b"\n " in block or b"\n\t" in block:
+        block = _FOLD.sub(b" ", block)
+    found: Fields = {}
+    for name, value in _these(names).findall(block):
+        found.setdefault(name.lower(), []).append(value.strip()[: limits.FIELD_SHOWN_MAX])
+    return found
+
+
+@functools.lru_cache(64)
+def _these(names: frozenset[bytes]) -> re.Pattern[bytes]:
+    told = b"|".join(re.escape(name) for name in sorted(names))
+    return re.compile(rb"(?mi)^(%b)[ \t\r\x0b\x0c]*+:(.*+)" % told)
 
 
 def split(block: bytes) -> Iterator[Field]:

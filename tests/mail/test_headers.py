@@ -42,6 +42,21 @@ def test_fields_are_split_where_they_stand() -> None:
 
 
 @pytest.mark.parametrize(
+    "block",
+    [
+        BLOCK, b"", b"To", b"To:", b"to: a\nTO :b\n tO\t: c", b" To: a fold\nTo: b", b"xTo: a",
+        b"To: x\r\n\ty\r\n", b"To: a\r\rb", b"Too: a\nT\xc3\xb6: b\nTo\x0b: c\n", b"\n\nTo: a\n",
+        b"To: " + b"x" * 200_000 + b"\n", b"To: a\n" * 20_000, b"x" * 3_000_000 + b"\nTo: a\n",
+    ],
+)  # fmt: skip
+def test_some_fields_are_read_as_all_are(block: bytes) -> None:
+    every = fields.read(block)
+    for names in ({b"to"}, {b"to", b"subject"}, {b"cc"}):
+        wanted = {name: values for name, values in every.items() if name in names}
+        assert fields.some(block, frozenset(names)) == wanted
+
+
+@pytest.mark.parametrize(
     ("names", "without", "picked"),
     [
         ({b"to"}, False, b"To: one\nTo: two\r\n\r\n"),

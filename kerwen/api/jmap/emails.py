@@ -22,6 +22,7 @@ from kerwen.mail.store.record import CORE, FieldNames
 
 _AT_ONCE: Final = 32  # messages that are read before others have their turn
 _OFF_LOOP: Final = 256 * limits.KIB
+_CLEAR: Final = ("blobId", "threadId", "mailboxIds", "keywords", "size", "receivedAt")
 _TOLD_BYTES: Final = 2 * limits.KIB  # what is told of one card, in memory, reckoned high
 
 
@@ -44,19 +45,16 @@ async def get(work: Work, arguments: Arguments) -> dict[str, Any]:
     wanted = plan_of(arguments)
     asked = arguments.ids()
     whole = await work.whole()
-    missing: list[str] = []
     if asked is None:
+        missing: list[str] = []
         nos = _all(whole)
         told_ids = ids.email_ids(work.deeds.tags, work.account_no, nos)
         by_no = dict(zip(nos, told_ids, strict=True))
     else:
-        by_no = {}
-        for one in dict.fromkeys(map(work.batch.id_of, asked)):
-            no = ids.email_no(work.deeds.tags, work.account_no, one)
-            if no is None:
-                missing.append(one)
-            else:
-                by_no[no] = one
+        told_ids = list(dict.fromkeys(map(work.batch.id_of, asked)))
+        numbers = ids.email_nos(work.deeds.tags, work.account_no, told_ids)
+        by_no = {no: one for no, one in zip(numbers, told_ids, strict=True) if no is not None}
+        missing = [one for no, one in zip(numbers, told_ids, strict=True) if no is None]
     found, gone = await told(work, whole, by_no, wanted)
     return {
         "accountId": work.account_id,
@@ -81,7 +79,7 @@ async def told(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Emails by number and id, in order; and the ids of those that are not there."""
     there = whole.find_all(by_no)
-    rows: dict[int, dict[str, Any]] = {no: {} for no in by_no if no in there}
+    rows: dict[int, dict[str, Any]] = {no: {} for no in there}
     if wanted.reads_messages:
         await _read(work, rows, by_no, wanted)
         if wanted.reads_more:
@@ -89,29 +87,40 @@ async def told(
             _more(rows, wanted, pieces[page.MORE])
     elif wanted.headers or wanted.reads_more:
         await _cards(work, rows, wanted)
-    names = wanted.names
-    for no, row in rows.items():
-        _clear(whole, there[no], by_no[no], names, row)
+    _clear(whole, there, by_no, wanted.names, rows)
     return list(rows.values()), [one for no, one in by_no.items() if no not in rows]
 
 
 def _clear(
-    whole: AccountView, one: Lying, email_id: str, names: frozenset[str], row: dict[str, Any]
+    whole: AccountView,
+    there: dict[int, Lying],
+    by_no: dict[int, str],
+    names: frozenset[str],
+    rows: dict[int, dict[str, Any]],
 ) -> None:
-    """What stands in clear."""
-    row["id"] = email_id
-    if "blobId" in names:
-        row["blobId"] = ids.blob_of_email(email_id)
-    if "threadId" in names:
-        row["threadId"] = tags.thread_id(one.thread)
-    if "mailboxIds" in names:
-        row["mailboxIds"] = {ids.mailbox_id(number): True for number in one.mailboxes}
-    if "keywords" in names:
-        row["keywords"] = whole.names_of(one)
-    if "size" in names:
-        row["size"] = one.size
-    if "receivedAt" in names:
-        row["receivedAt"] = utc_date(one.date * 1000)
+    """What stands in clear. Rows that say the same share what says it."""
+    boxes: dict[tuple[int, ...], dict[str, bool]] = {}
+    marks: dict[tuple[int, int], dict[str, bool]] = {}
+    blob_id, thread_id, mailbox_ids, keywords, size, received_at = map(names.__contains__, _CLEAR)
+    for no, row in rows.items():
+        one, row["id"] = there[no], by_no[no]
+        if blob_id:
+            row["blobId"] = ids.blob_of_email(by_no[no])
+        if thread_id:
+            row["threadId"] = tags.thread_id(one.thread)
+        if mailbox_ids:
+            if one.mailboxes not in boxes:
+                boxes[one.mailboxes] = dict.fromkeys(map(ids.mailbox_id, one.mailboxes), True)
+            row["mailboxIds"] = boxes[one.mailboxes]
+        if keywords:
+            mark = one.flags, one.bits
+            if mark not in marks:
+                marks[mark] = whole.names_of(one)
+            row["keywords"] = marks[mark]
+        if size:
+            row["size"] = one.size
+        if received_at:
+            row["receivedAt"] = utc_date(one.date * 1000)
 
 
 async def _cards(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> None:
@@ -151,6 +160,7 @@ async def _heads(
     nos = list(rows)
     rare: list[int] = []
     usual = all(one.name in CORE and one.form != "asRaw" for one in wanted.headers)
+    asked = frozenset([one.name for one in wanted.headers])
     memory: dict[Any, Any] = {}
     for no in nos:
         head = heads.get(no)
@@ -158,7 +168,7 @@ async def _heads(
             del rows[no]
             continue
         if usual:  # nearly always; unfolded values will do
-            rows[no].update(emails.of_fields(wanted.headers, fields.read(head.core), memory))
+            rows[no].update(emails.of_fields(wanted.headers, fields.some(head.core, asked), memory))
             continue
         block = names.of(head)
         if block is None:

@@ -5,6 +5,7 @@ account can be told from nonsense (kerwen/mail/store/tags.py).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -43,6 +44,11 @@ def email_ids(tags: Tags, account_no: int, nos: list[int]) -> list[str]:
 def email_no(tags: Tags, account_no: int, told: str) -> int | None:
     """The number of an Email's id; None: it is none of this account."""
     return tags.message_no(account_no, told) if told[:1] == "M" else None
+
+
+def email_nos(tags: Tags, account_no: int, told: Sequence[str]) -> list[int | None]:
+    """The numbers of many."""
+    return tags.message_nos(account_no, told)
 
 
 def account_id(tags: Tags, account_no: int) -> str:

@@ -23,13 +23,14 @@ from kerwen.mail.jmap.requests import Batch
 log = logging.getLogger("kerwen.jmap")
 
 CORE: Final = "urn:ietf:params:jmap:core"
+_READS: Final = frozenset(("get", "query"))
 _READ_MAX: Final = 256 * limits.MIB  # of messages, by one request
 
 
 class Work:
     """One request: who asks, and what it has used up."""
 
-    __slots__ = ("after", "batch", "budget", "deeds", "entry", "read_left")
+    __slots__ = ("_whole", "after", "batch", "budget", "deeds", "entry", "read_left", "reads")
 
     def __init__(self, deeds: Deeds, entry: Entry, batch: Batch) -> None:
         self.deeds = deeds
@@ -37,6 +38,9 @@ class Work:
         self.batch = batch
         self.budget = Budget()
         self.read_left = _READ_MAX
+        self.reads = False
+        """Whether the method that runs only reads."""
+        self._whole: AccountView | None = None
         self.after: list[tuple[str, dict[str, Any]]] = []
         """Responses that follow the method's own (RFC 8621 §7.5)."""
 
@@ -56,8 +60,20 @@ class Work:
         return self.entry.signed.unlocked
 
     async def whole(self) -> AccountView:
-        """All mailboxes as they are now."""
-        return await self.deeds.account_views.current(self.account_no)
+        """All mailboxes as they are now; methods that only read, one after another, see them as
+        of one moment."""
+        if not self.reads:
+            self._whole = None
+            return await self.deeds.account_views.current(self.account_no)
+        if self._whole is None:
+            self._whole = await self.deeds.account_views.current(self.account_no)
+        return self._whole
+
+    def begin(self, name: str) -> None:
+        """A method begins."""
+        self.reads = name.rpartition("/")[2] in _READS
+        if not self.reads:
+            self._whole = None
 
     def spend(self, size: int) -> None:
         """So many bytes of messages are read. Says `requestTooLarge`."""
@@ -136,6 +152,7 @@ class Registry:
         arguments = Arguments(raw)
         if capability.of_account and arguments.text("accountId") != work.account_id:
             raise MethodError("accountNotFound")
+        work.begin(name)
         return await run(work, arguments)
 
     async def implied(self, work: Work, name: str, raw: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from kerwen.mail.actions import keywords
 from kerwen.mail.actions.mailboxes import Mailboxes
-from kerwen.mail.actions.views import View, Views
+from kerwen.mail.actions.views import SHOWN, View, Views
 from kerwen.mail.flags import System
 from kerwen.mail.store import mailboxes as boxes
 from kerwen.mail.store.mailboxes import Account, Mailbox
@@ -30,7 +30,6 @@ _NAMED: Final = (
     (int(System.FLAGGED), "$flagged"),
     (_DRAFT, "$draft"),
 )
-_SHOWN: Final = bytes(0 if value & DELETED else 1 for value in range(256))
 _UNREAD: Final = bytes(0 if value & (DELETED | SEEN | _DRAFT) else 1 for value in range(256))
 JUNK: Final = frozenset({"junk", "trash"})
 
@@ -91,7 +90,7 @@ class AccountView:
         """The places of a view that JMAP sees."""
         places: Iterable[int] = range(len(view))
         if view.mailbox.deleted:
-            return compress(places, view.flags.translate(_SHOWN))
+            return compress(places, view.flags.translate(SHOWN))
         return iter(places)
 
     def find(self, no: int) -> Lying | None:
@@ -105,12 +104,18 @@ class AccountView:
 
     def find_all(self, nos: Iterable[int]) -> dict[int, Lying]:
         """Those of these Emails that are there."""
-        found = {}
-        for no in nos:
-            one = self.find(no)
-            if one is not None:
-                found[no] = one
-        return found
+        wanted = list(dict.fromkeys(nos))
+        met: dict[int, list[tuple[View, int]]] = {}
+        for view in self.views.values():
+            flags = view.flags
+            for no, place in view.places_of_all(wanted):
+                if flags[place] & DELETED:
+                    continue
+                if no in met:
+                    met[no].append((view, place))
+                else:
+                    met[no] = [(view, place)]
+        return {no: _lying(no, met[no]) for no in wanted if no in met}
 
     def of_threads(self, wanted: set[int]) -> dict[int, list[tuple[int, int]]]:
         """(date, number) of the Emails of threads, eldest first, each once."""
@@ -171,7 +176,7 @@ class AccountView:
                 continue
             threads: set[int] = set(known.threads)
             if mailbox.deleted:
-                threads = set(compress(known.threads, known.flags.translate(_SHOWN)))
+                threads = set(compress(known.threads, known.flags.translate(SHOWN)))
             unread = trash if mailbox.special == "trash" else everywhere
             found[number] = Counts(
                 len(known) - mailbox.deleted,

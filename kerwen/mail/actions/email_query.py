@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, overload
 
 from kerwen.mail import addresses, encoded_words, fields
@@ -20,6 +21,7 @@ from kerwen.mail.jmap.errors import MethodError
 from kerwen.mail.jmap.filters import Comparator, Condition, Filter, Operator
 from kerwen.mail.store import page
 from kerwen.mail.store.record import Head, More
+from kerwen.mail.store.segment import DELETED
 
 _AT_ONCE: Final = 2_000
 _RESULTS_KEPT: Final = 16  # of one state of an account
@@ -47,6 +49,7 @@ class EmailQuery:
     ) -> Sequence[int]:
         """The numbers of the Emails that fit, in order. `mark` stands for the question: its
         answer is kept as long as nothing changes. Raises `MethodError`."""
+        told: Sequence[int]
         kept = whole.sorted.get(mark)
         if kept is not None:
             return kept
@@ -54,35 +57,104 @@ class EmailQuery:
         plain = asked is None or (isinstance(asked, Condition) and asked.is_mailbox)
         by_date = len(sort) == 1 and sort[0].property == "receivedAt"
         if isinstance(asked, Condition) and plain and asked.in_mailbox and by_date:
-            found, threads = work.of_mailbox(asked.in_mailbox, sort[0].ascending)
+            told = work.of_mailbox(asked.in_mailbox, sort[0].ascending, collapse)
         else:
             fit = set(work.first) if asked is None else await work.ask(asked, set(work.first))
             found = await work.ordered(fit, sort)
-            first = work.first
-            threads = [first[no][0].threads[first[no][1]] for no in found] if collapse else []
-        told: Sequence[int] = array("Q", found)
-        if collapse:
-            told = Collapsed(told, array("q", threads))
+            told = array("Q", found)
+            if collapse:
+                first = work.first
+                told = Collapsed(
+                    told, array("q", [first[n][0].threads[first[n][1]] for n in found])
+                )
         if len(whole.sorted) >= _RESULTS_KEPT:
             del whole.sorted[next(iter(whole.sorted))]
         whole.sorted[mark] = told
         return told
 
 
-class Collapsed(Sequence[int]):
-    """The first Email of each thread; found as far as somebody looks."""
+class _Lazily(Sequence[int]):
+    """Results that are found as far as somebody looks."""
 
-    __slots__ = ("_at", "_found", "_nos", "_seen", "_threads")
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found = array("Q")
+
+    def _look(self, count: int) -> array[int]:
+        """At least so many, if there are."""
+        raise NotImplementedError
+
+    def _all(self) -> array[int]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[int]: ...
+    def __getitem__(self, at: int | slice) -> int | Sequence[int]:
+        if isinstance(at, slice) and at.stop is not None and at.stop >= 0 <= (at.start or 0):
+            return self._look(at.stop)[at]
+        return self._all()[at]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._all())
+
+
+class OfMailbox(_Lazily):
+    """The Emails of a mailbox by date, each once; `collapse`: the first of each thread."""
+
+    __slots__ = ("_ascending", "_column", "_rest", "_view")
+
+    def __init__(self, view: View, ascending: bool, collapse: bool) -> None:
+        super().__init__()
+        self._view = view
+        self._ascending = ascending
+        self._column = "threads" if collapse else "nos"
+        self._rest = self._each()
+
+    def _each(self) -> Iterator[int]:
+        view = self._view
+        flags = view.flags if view.mailbox.deleted else None
+        keys, nos, order = getattr(view, self._column), view.nos, view.by_date
+        places: Sequence[int] = range(len(view)) if order is None else order
+        seen: set[int] = set()
+        for at in places if self._ascending else reversed(places):
+            if flags is not None and flags[at] & DELETED:
+                continue
+            key = keys[at]
+            if key not in seen:
+                seen.add(key)
+                yield nos[at]
+
+    def _look(self, count: int) -> array[int]:
+        self._found.extend(islice(self._rest, max(count - len(self._found), 0)))
+        return self._found
+
+    def _all(self) -> array[int]:
+        self._found.extend(self._rest)
+        return self._found
+
+    def __len__(self) -> int:
+        return self._view.different(self._column)
+
+
+class Collapsed(_Lazily):
+    """The first Email of each thread."""
+
+    __slots__ = ("_at", "_nos", "_seen", "_threads")
 
     def __init__(self, nos: Sequence[int], threads: Sequence[int]) -> None:
+        super().__init__()
         self._nos = nos
         self._threads = threads
-        self._found = array("Q")
         self._seen: set[int] = set()
         self._at = 0
 
     def _look(self, count: int) -> array[int]:
-        """At least so many, if there are."""
         found, seen, nos, threads = self._found, self._seen, self._nos, self._threads
         at = self._at
         while len(found) < count and at < len(nos):
@@ -102,21 +174,6 @@ class Collapsed(Sequence[int]):
             self._at = len(self._nos)
             self._seen.clear()
         return self._found
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    @overload
-    def __getitem__(self, at: int) -> int: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[int]: ...
-    def __getitem__(self, at: int | slice) -> int | Sequence[int]:
-        if isinstance(at, slice) and at.stop is not None and at.stop >= 0 <= (at.start or 0):
-            return self._look(at.stop)[at]
-        return self._all()[at]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._all())
 
 
 class _Work:
@@ -162,25 +219,10 @@ class _Work:
             raise MethodError("invalidArguments", "There is no such mailbox")
         return number
 
-    def of_mailbox(self, mailbox_id: str, ascending: bool) -> tuple[list[int], list[int]]:
-        """All of a mailbox by date, with their threads."""
+    def of_mailbox(self, mailbox_id: str, ascending: bool, collapse: bool) -> Sequence[int]:
+        """All of a mailbox by date."""
         view = self._whole.views.get(self._number(mailbox_id))
-        if view is None:
-            return [], []
-        nos, threads = view.nos.tolist(), view.threads.tolist()
-        dates = view.dates.tolist()
-        if view.mailbox.deleted or dates != sorted(dates):
-            places = sorted(self._whole.shown(view), key=dates.__getitem__)
-            nos, threads = [nos[at] for at in places], [threads[at] for at in places]
-        if not ascending:
-            nos.reverse()
-            threads.reverse()
-        if len(set(nos)) == len(nos):
-            return nos, threads
-        once: dict[int, int] = {}
-        for no, thread in zip(nos, threads, strict=True):
-            once.setdefault(no, thread)
-        return list(once), list(once.values())
+        return array("Q") if view is None else OfMailbox(view, ascending, collapse)
 
     # --- filters
 

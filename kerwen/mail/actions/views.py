@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any, Final
 
 from kerwen.mail.actions.mailboxes import unknown
@@ -17,10 +18,12 @@ from kerwen.mail.store import mailboxes as boxes
 from kerwen.mail.store import placed
 from kerwen.mail.store.mailboxes import Mailbox
 from kerwen.mail.store.placed import Row
-from kerwen.mail.store.segment import Placed, Segment
+from kerwen.mail.store.segment import DELETED, Placed, Segment
 from kerwen.storage.database import Database, Snap
 
 KEPT_MESSAGES_MAX: Final = 1_000_000  # some 60 bytes each
+SHOWN: Final = bytes(0 if value & DELETED else 1 for value in range(256))
+"""Translates flags: 1 for what has no \\Deleted."""
 
 
 class View:
@@ -100,13 +103,32 @@ class View:
     @property
     def by_no(self) -> array[int] | None:
         """The places in the order of message numbers; None: they stand in that order."""
-        if "by_no" not in self._columns:
-            nos = self.nos.tolist()
+        return self._order("by_no", self.nos)
+
+    @property
+    def by_date(self) -> array[int] | None:
+        """The places in the order of INTERNALDATEs; None: they stand in that order."""
+        return self._order("by_date", self.dates)
+
+    def _order(self, name: str, values: array[int]) -> array[int] | None:
+        if name not in self._columns:
+            told = values.tolist()
             column = None
-            if nos != sorted(nos):
-                column = array("I", sorted(range(len(nos)), key=nos.__getitem__))
-            self._columns["by_no"] = column
-        found: array[int] | None = self._columns["by_no"]
+            if told != sorted(told):
+                column = array("I", sorted(range(len(told)), key=told.__getitem__))
+            self._columns[name] = column
+        found: array[int] | None = self._columns[name]
+        return found
+
+    def different(self, name: str) -> int:
+        """How many different values stand in a column (`nos`, `threads`), without \\Deleted."""
+        mark = f"different {name}"
+        if mark not in self._columns:
+            values: Iterable[int] = getattr(self, name)
+            if self.mailbox.deleted:
+                values = compress(values, self.flags.translate(SHOWN))
+            self._columns[mark] = len(set(values))
+        found: int = self._columns[mark]
         return found
 
     def places_of(self, no: int) -> Sequence[int]:
@@ -121,6 +143,21 @@ class View:
             last += 1
         return order[first:last]
 
+    def places_of_all(self, wanted: Iterable[int]) -> list[tuple[int, int]]:
+        """(number, place) of messages, wherever they stand here."""
+        nos, found = self.nos, []
+        if self.by_no is None:
+            count = len(nos)
+            for no in wanted:
+                at = bisect_left(nos, no)
+                while at < count and nos[at] == no:
+                    found.append((no, at))
+                    at += 1
+        else:
+            for no in wanted:
+                found += [(no, at) for at in self.places_of(no)]
+        return found
+
     def places_of_threads(self, wanted: set[int]) -> list[int]:
         """Where the messages of threads stand. Asked again, it knows them by an index."""
         threads = self.threads
@@ -128,9 +165,7 @@ class View:
         if order is None:
             if not self._columns.setdefault("asked_threads", 0):
                 self._columns["asked_threads"] = 1
-                if wanted.isdisjoint(threads):
-                    return []
-                return [at for at, one in enumerate(threads) if one in wanted]
+                return list(compress(range(len(threads)), map(wanted.__contains__, threads)))
             order = array("I", sorted(range(len(threads)), key=threads.__getitem__))
             self._columns["by_thread"] = order
         found: list[int] = []

@@ -13,6 +13,7 @@ from kerwen.base import limits
 from kerwen.mail.jmap.errors import MethodError, bad_argument
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_IDS: Final = re.compile(r"[A-Za-z0-9_-]{1,255}+(?:,[A-Za-z0-9_-]{1,255}+)*+")
 _DATE: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d{1,9})?(Z|([+-])(\d\d):(\d\d))"
 )
@@ -23,6 +24,14 @@ INT_MAX: Final = 2**53 - 1
 def is_id(value: Any) -> bool:
     """Whether something is an Id."""
     return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def _are_ids(values: list[Any]) -> bool:
+    try:
+        told = ",".join(values)
+    except TypeError:
+        return False
+    return not values or (_IDS.fullmatch(told) is not None and told.count(",") == len(values) - 1)
 
 
 def parse_date(value: Any, *, utc: bool = False) -> int | None:
@@ -115,7 +124,7 @@ class Arguments:
         value = self.raw.get(name)
         if value is None:
             return None
-        if not isinstance(value, list) or not all(map(is_id, value)):
+        if not isinstance(value, list) or not _are_ids(value):
             raise bad_argument(name, "must be a list of ids")
         found = list(dict.fromkeys(value))
         if len(found) > most:

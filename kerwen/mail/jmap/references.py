@@ -77,6 +77,15 @@ def _walk(value: Any, parts: list[str], at: int) -> Any:
 
 def _each(values: list[Any], parts: list[str], at: int) -> list[Any]:
     """`*`: the rest of the path for every item; lists that come of it become one."""
+    flat = at + 1 == len(parts) and 0 < len(values) <= ITEMS_MAX
+    if flat and set(map(type, values)) == {dict}:
+        name = parts[at]  # nearly always: one property of objects
+        try:
+            told = [one[name] for one in values]
+        except KeyError:
+            raise MethodError("invalidResultReference", "The path leads nowhere") from None
+        if list not in set(map(type, told)):
+            return told
     found: list[Any] = []
     for one in values:
         told = _walk(one, parts, at)
