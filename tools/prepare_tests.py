@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,12 +42,27 @@ def main() -> None:
     prepare_packages(MAIL_PROGRAMS, "mail")
     prepare_packages(WEB_PROGRAMS, "the web app")
     prepare_packages(CALL_PROGRAMS, "calls")
+    prepare_jmapc()
     folders = [ROOT / "tests" / "clients" / "js", ROOT / "web"]
     if os.environ.get("KERWEN_CALLS"):
         folders.append(ROOT / "tests" / "calls" / "js")
     for folder in folders:
         if (folder / "package-lock.json").exists():
             prepare_node(folder)
+
+
+def prepare_jmapc() -> None:
+    """jmapc needs sseclient, of which there is only the source: the lock has but wheels."""
+    wanted = ROOT / "requirements" / "jmapc.txt"
+    try:
+        if f"jmapc=={version('jmapc')} " in wanted.read_text("utf-8"):
+            return
+    except PackageNotFoundError:
+        pass
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    done = subprocess.run([*command, "-r", str(wanted)], check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        print("tests: without jmapc its test is skipped", file=sys.stderr)
 
 
 def prepare_postgres() -> None:
