@@ -7,9 +7,9 @@ import sys
 import time
 from typing import Any
 
-from tests.calls import pages, rust
+from tests.calls import pages, rust, web_app
 
-SCENES: dict[str, Any] = {**rust.SCENES, **pages.SCENES}
+SCENES: dict[str, Any] = {**rust.SCENES, **pages.SCENES, **web_app.SCENES}
 
 
 def main() -> None:

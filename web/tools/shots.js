@@ -59,6 +59,25 @@ export const VIEWS = {
     await page.click(".lines button");
     await page.waitForSelector("dialog .emoji");
   } },
+  calls: { path: "/calls?state=held" },
+  ring: { path: `${BATYR}?state=ring`, act: (page) => page.waitForSelector(".ring") },
+  held: { path: `${FAMILY}?state=held` },
+  call: { path: BATYR, act: (page) => startCall(page, 1) },
+  voicecall: { path: BATYR, act: (page) => startCall(page, 0) },
+  groupcall: { path: `${FAMILY}?state=call`, act: (page) => startCall(page, 1) },
+  speaker: { path: `${FAMILY}?state=call`, act: async (page) => {
+    await startCall(page, 1);
+    await page.locator("section.call header .plain").first().click();
+  } },
+  smallcall: { path: `${FAMILY}?state=call`, act: async (page) => {
+    await startCall(page, 1);
+    await page.locator("section.call header .plain").last().click();
+  } },
+  calldevices: { path: BATYR, act: async (page) => {
+    await startCall(page, 1);
+    await page.locator("section.call footer .control").nth(-2).click();
+    await page.waitForSelector("dialog select");
+  } },
   settings: { path: "/settings/look" },
   settingslist: { path: "/settings" },
   devices: { path: "/settings/devices" },
@@ -69,6 +88,13 @@ export const VIEWS = {
   accounts: { path: "/admin/accounts" },
   invites: { path: "/admin/invites" },
 };
+
+/** Begins a call by the `n`th button of the conversation's head: voice, picture. */
+async function startCall(page, n) {
+  await page.locator(".head .actions button").nth(n).click();
+  await page.waitForSelector("section.call .tile, section.call .wait");
+  await page.waitForTimeout(500);
+}
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".webmanifest": "application/json", ".png": "image/png", ".wasm": "application/wasm" };
 const server = createServer((request, answer) => {

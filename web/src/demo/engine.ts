@@ -1,7 +1,7 @@
 // An engine of make-believe, in memory: it lets the views be seen without a server (`make shots`,
 // `vite --mode demo`). It is never part of the app that is served.
 import type {
-  Engine, EngineEvents, EventName, ItemContent, Preview, Profile, RoomSummary, SessionState, TimelineItem,
+  CallMember, CallRecord, Engine, EngineEvents, EventName, ItemContent, Preview, Profile, RoomSummary, SessionState, TimelineItem,
 } from "../engine/types.ts";
 import { getLocale } from "../app/locale.svelte.ts";
 import { PICTURE, lines, people } from "./data.ts";
@@ -127,6 +127,12 @@ const admin = async (path: string): Promise<object> => {
   return { ready: true, reports: [], entries: [], next: null };
 };
 
+const inCall = (id: string, verified = true): CallMember => ({ ...user(id), name: user(id).name ?? id, deviceId: "D", identity: id, since: Date.now(), video: true, here: false, verified });
+const members = (here: boolean): CallMember[] => [inCall("merdan"), inCall("jeren"), inCall("oguljan", false), ...(here ? [{ ...inCall("ayna"), here }] : [])];
+const callLog = (): CallRecord[] => ([["batyr", "!batyr:kerwen.tm", 0, 9, true, "missed"], ["ayna", "!batyr:kerwen.tm", 0, 8, false, "out"], ["merdan", "!family:kerwen.tm", 1, 20, true, "answered"], ["batyr", "!batyr:kerwen.tm", 2, 14, false, "declined"]] as const).map(
+  ([who, roomId, back, hour, video, outcome], i) => ({ id: `$c${i}`, roomId, sender: user(who).userId, senderName: user(who).name ?? who, video, ts: noon(back, hour, 17), outcome }),
+);
+
 export async function connect(): Promise<Engine> {
   return {
     on(name, listener) {
@@ -204,6 +210,14 @@ export async function connect(): Promise<Engine> {
       }),
       names: async (wanted: string) => ({ rooms: [...rooms.values()].filter((one) => one.membership === "join" && one.name.toLowerCase().includes(wanted.toLowerCase())).slice(0, 4), people: [] }),
       progress: async () => ({ indexed: 1, rooms: 1 }),
+    }),
+    calls: group({
+      offered: async () => true,
+      running: async () => (state0 === "held" || state0 === "call" ? [{ roomId: "!family:kerwen.tm", members: members(state0 === "call") }] : []),
+      members: async () => members(true),
+      rings: async () => (state0 === "ring" ? [{ id: "$ring", roomId: "!batyr:kerwen.tm", sender: user("batyr").userId, senderName: user("batyr").name!, video: true, ts: Date.now(), until: Date.now() + 30_000 }] : []),
+      join: async () => ({ url: "", jwt: "", identity: "me", own: { index: 0, key: "" }, keys: [] }),
+      history: async () => callLog(),
     }),
     storage: group({ use: async () => ({ bytes: 48_000_000, quota: 1e9, mediaBytes: 31_000_000, persisted: false }) }),
   };

@@ -54,7 +54,7 @@ const SHOWN = new Set([
 
 export function isCallSignal(type: string): boolean {
     return type.startsWith("m.call.") || type.startsWith("org.matrix.msc4075.")
-        || type.startsWith("org.matrix.msc3401.call") || type.startsWith("m.rtc.");
+        || type.startsWith("org.matrix.msc4310.") || type.startsWith("org.matrix.msc3401.call") || type.startsWith("m.rtc.");
 }
 
 /** The content of a line. `edited`: the newest content that replaces it. */
@@ -72,7 +72,7 @@ export function contentOf(event: StoredEvent, edited?: Json): ItemContent {
 export function saidContent(type: string, content: Json, _sender: UserId): ItemContent {
     if (POLL_START.includes(type)) return { kind: "poll", poll: emptyPoll(content) };
     if (type === "m.sticker") return { kind: "sticker", ...pictureOf(content) };
-    if (type.startsWith("m.call.") || type.startsWith("org.matrix.msc4075.")) return { kind: "call" };
+    if (type.startsWith("m.call.") || type.startsWith("org.matrix.msc4075.")) return { kind: "call", video: content["m.call.intent"] === "video" };
     const body = text(content["body"]) ?? "";
     switch (content["msgtype"]) {
         case "m.image":

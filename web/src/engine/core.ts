@@ -213,6 +213,10 @@ export class Core implements Engine {
         return this.#need.media;
     }
 
+    get calls(): EngineCalls["calls"] {
+        return this.#need.calls;
+    }
+
     get search(): EngineCalls["search"] {
         return this.#need.search;
     }

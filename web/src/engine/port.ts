@@ -14,11 +14,11 @@ export type ToTab =
     | { kind: "ready" };
 
 const GROUPS: (keyof EngineCalls)[] = [
-    "session", "account", "verification", "rooms", "timeline", "composer", "outbox", "media", "search", "storage",
+    "session", "account", "verification", "rooms", "timeline", "composer", "outbox", "media", "search", "storage", "calls",
 ];
 const EVENTS: EventName[] = [
     "session", "connection", "crypto", "keys", "rooms", "timeline", "members", "outbox", "transfer",
-    "verification", "identity", "profile", "notify", "call", "accountData", "restarted",
+    "verification", "identity", "profile", "notify", "call", "ring", "callMembers", "callKey", "callDeclined", "callLogged", "accountData", "restarted",
 ];
 
 /** The side of a tab. */

@@ -1,7 +1,9 @@
 // A room as the engine keeps it, and the summary that views get of it. Pure.
 
 import { isObject, number, text, type Json, type RawEvent } from "./matrix";
+import { MEMBER as CALL_MEMBER, seatOf, type Seat } from "./calls/shapes";
 import type {
+    CallRecord,
     JoinRule,
     Membership,
     Ms,
@@ -67,6 +69,9 @@ export interface RoomRecord {
     readId?: string;
     readTs?: Ms;
     fullyRead?: string;
+    /** Who is in its call, by state key. */
+    calls?: Record<string, Seat>;
+    callLog?: CallRecord[];
     /** Known by its `initial` data (else: made by an event that came before). */
     known: boolean;
 }
@@ -99,6 +104,13 @@ export function takeState(room: RoomRecord, event: RawEvent): boolean {
         } else {
             delete room.children[event.state_key];
         }
+        return true;
+    }
+    if (event.type === CALL_MEMBER && event.state_key) {
+        const seat = seatOf(event);
+        room.calls ??= {};
+        if (seat) room.calls[event.state_key] = seat;
+        else delete room.calls[event.state_key];
         return true;
     }
     if (event.state_key !== "" || !(KEPT_STATE as readonly string[]).includes(event.type)) {

@@ -1,6 +1,7 @@
 // One signed-in session: everything that runs while somebody is in.
 
 import { Account, type Crypto } from "./account_calls";
+import { Calls } from "./calls/calls";
 import { Composer } from "./composer";
 import { isCallSignal, meaning, mentions, roleOf } from "./content";
 import type { Verifications } from "./crypto/verification";
@@ -49,6 +50,7 @@ export class SignedIn {
     readonly composer: Composer;
     readonly rooms: Rooms;
     readonly account: Account;
+    readonly calls: Calls;
     readonly sync: Sync;
     cryptoLoad: CryptoLoad = { kind: "idle", loaded: 0, total: 0 };
     #crypto: LoadedCrypto | undefined;
@@ -81,6 +83,12 @@ export class SignedIn {
         });
         this.account = new Account(this.world, this.media, () => this.#crypto, () => this.openShut());
         this.sync = new Sync(this.world);
+        this.calls = new Calls(this.world, {
+            whisper: (to, type, content) => this.#need().machine.whisper(to, type, content),
+            say: (roomId, type, content) => this.composer.event(roomId, type, content),
+            name: (roomId, userId) => this.#name(roomId, userId),
+            devicesOf: (userId) => this.account.devicesOf(userId),
+        });
         this.timelines.transferOf = (row) => this.uploads.stateOf(row);
         this.outbox.onChange = (roomId) => void this.timelines.changed(roomId).catch(report);
         this.sync.onApplied = (applied) => this.#applied(applied);
@@ -117,6 +125,7 @@ export class SignedIn {
         this.world.stopped = true;
         this.sync.stop();
         this.outbox.stop();
+        this.calls.stop();
         clearInterval(this.#timer);
         this.#crypto?.close();
         this.#crypto = undefined;
@@ -143,6 +152,7 @@ export class SignedIn {
         for (const roomId of busy) await this.timelines.changed(roomId, applied.added.get(roomId)?.touched);
         this.world.told(applied.rooms);
         for (const arrived of [...this.#arrivals]) arrived();
+        await this.calls.applied(applied.rooms).catch(report);
         await this.#notify(applied).catch(report);
         void this.#afterwards(applied);
     }
@@ -179,8 +189,9 @@ export class SignedIn {
         await this.timelines.changed(roomId).catch(report);
     }
 
-    /** Events of verifications go to the machine, each once, in their order. */
+    /** Events of calls are told; those of verifications go to the machine, each once, in their order. */
     async #verify(events: StoredEvent[]): Promise<void> {
+        await this.calls.saw(events).catch(report);
         const fresh = events.filter((event) => {
             const { type, content } = meaning(event);
             const isOne = type.startsWith("m.key.verification.") || content["msgtype"] === "m.key.verification.request";
@@ -326,6 +337,7 @@ export class SignedIn {
             await this.#crypto?.keys.secretCame(name);
             await this.openShut();
         }),
+        callKey: (sender: UserId, device: string | undefined, content: Json): void => this.calls.keyCame(sender, device, content),
         verification: (userId: UserId, flowId: string): void => void this.#crypto?.verifications.came(userId, flowId).catch(report),
     };
 

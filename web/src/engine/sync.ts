@@ -1,5 +1,6 @@
 // The sync loop: simplified sliding sync (docs/sliding_sync.md), one request at a time.
 
+import { MEMBER as CALL_MEMBER } from "./calls/shapes";
 import { faultOf } from "./faults";
 import { backOffMs } from "./http";
 import { KEPT_STATE } from "./room_record";
@@ -19,6 +20,7 @@ const STATE: [string, string][] = [
     ["m.room.member", "$LAZY"],
     ["m.room.member", "$ME"],
     ["m.space.child", "*"],
+    [CALL_MEMBER, "*"],
 ];
 
 export class Sync {

@@ -500,7 +500,7 @@ export type ItemContent =
     | { kind: "redacted"; by?: UserId; byName?: string }
     | { kind: "undecryptable"; why: UndecryptableWhy }
     | { kind: "verification"; withUser: UserId }
-    | { kind: "call"; body?: string }
+    | { kind: "call"; video: boolean }
     | MemberChange
     | StateChange
     | { kind: "unsupported"; type: string; body?: string };
@@ -788,6 +788,78 @@ export interface StorageCalls {
     setSaver(on: boolean): Promise<void>;
 }
 
+// ---------------------------------------------------------------- calls
+
+/** A device in the call of a room. */
+export interface CallMember {
+    userId: UserId;
+    deviceId: string;
+    /** Its name in the call itself. */
+    identity: string;
+    name: string;
+    since: Ms;
+    video: boolean;
+    /** This very device. */
+    here: boolean;
+    /** Signed by its owner. */
+    verified: boolean;
+}
+
+/** Somebody calls. */
+export interface CallRing {
+    id: EventId;
+    roomId: RoomId;
+    sender: UserId;
+    senderName: string;
+    video: boolean;
+    ts: Ms;
+    until: Ms;
+}
+
+/** A call that rang here, or that one made. */
+export interface CallRecord {
+    id: EventId;
+    roomId: RoomId;
+    sender: UserId;
+    senderName: string;
+    video: boolean;
+    ts: Ms;
+    outcome: "out" | "answered" | "declined" | "missed";
+}
+
+/** A key of a device in a call: base64 without padding. */
+export interface CallKey {
+    identity: string;
+    index: number;
+    key: string;
+}
+
+/** What a tab needs to open the line of a call. */
+export interface CallPass {
+    url: string;
+    jwt: string;
+    identity: string;
+    own: { index: number; key: string };
+    keys: CallKey[];
+}
+
+export interface CallCalls {
+    /** Whether this server holds calls. */
+    offered(): Promise<boolean>;
+    /** Rooms in which a call is held now. */
+    running(): Promise<{ roomId: RoomId; members: CallMember[] }[]>;
+    members(roomId: RoomId): Promise<CallMember[]>;
+    /** Says that this device is in the call of a room; `ring`: and calls the others, if it is the first. */
+    join(roomId: RoomId, want: { video: boolean; ring: boolean }): Promise<CallPass>;
+    /** After a line that was lost too long: says it again, if the server said the leave meanwhile. */
+    again(): Promise<void>;
+    leave(): Promise<void>;
+    rings(): Promise<CallRing[]>;
+    decline(ringId: EventId): Promise<void>;
+    /** Newest first. */
+    history(): Promise<CallRecord[]>;
+}
+
 // ---------------------------------------------------------------- the whole
 
 export interface EngineCalls {
@@ -801,6 +873,7 @@ export interface EngineCalls {
     media: MediaCalls;
     search: SearchCalls;
     storage: StorageCalls;
+    calls: CallCalls;
 }
 
 export interface EngineEvents {
@@ -823,6 +896,15 @@ export interface EngineEvents {
     notify: { room: RoomSummary; item: TimelineItem; loud: boolean };
     /** Call signalling (`m.call.*`, MatrixRTC), decrypted. */
     call: { roomId?: RoomId; sender: UserId; type: string; content: object; ts: Ms };
+    /** Somebody calls; `over`: it rings no longer, and why. */
+    ring: { ring: CallRing; over?: "answered" | "declined" | "missed" };
+    /** Who is in the call of a room now. */
+    callMembers: { roomId: RoomId; members: CallMember[] };
+    /** A key of the call that one is in; one's own is used `after` so many ms. */
+    callKey: CallKey & { roomId: RoomId; after: Ms };
+    /** Whom one calls does not take it. */
+    callDeclined: { roomId: RoomId; userId: UserId };
+    callLogged: CallRecord;
     /** Account data changed. */
     accountData: { type: string };
     /** The engine moved to another tab, or began anew: ask again for everything shown. */

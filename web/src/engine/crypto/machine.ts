@@ -2,6 +2,7 @@
 // sealed and opened. The cryptography is all matrix-sdk-crypto's.
 
 import type * as Sdk from "@matrix-org/matrix-sdk-crypto-wasm";
+import { identityOf, KEYS as CALL_KEYS } from "../calls/shapes";
 import { isCallSignal } from "../content";
 import { Fault, faultOf } from "../faults";
 import type { History } from "../history";
@@ -26,6 +27,8 @@ export interface Told {
     devices(userIds: UserId[]): void;
     secret(name: string): void;
     verification(userId: UserId, flowId: string): void;
+    /** `device`: the one that sealed it; undefined where it came in clear. */
+    callKey(sender: UserId, device: string | undefined, content: Json): void;
 }
 
 export class Machine {
@@ -106,16 +109,21 @@ export class Machine {
         const settings = new wasm.DecryptionSettings(wasm.TrustRequirement.Untrusted);
         const json = JSON.stringify(mail.toDevice);
         const events = await this.olm.receiveSyncChangesMsc4186(json, lists, counts, fallback, settings);
-        for (const event of events) this.#tell(JSON.parse(event.rawEvent) as Json);
+        for (const event of events) {
+            const device = event instanceof wasm.DecryptedToDeviceEvent ? event.encryptionInfo.senderDevice?.toString() : undefined;
+            this.#tell(JSON.parse(event.rawEvent) as Json, device);
+        }
     }
 
-    #tell(raw: Json): void {
+    #tell(raw: Json, device: string | undefined): void {
         const [type, sender] = [text(raw["type"]) ?? "", text(raw["sender"]) ?? ""];
         const content = isObject(raw["content"]) ? raw["content"] : {};
         if (type.startsWith("m.key.verification.")) {
             const flow = text(content["transaction_id"]);
             if (flow) this.told.verification(sender, flow);
-        } else if (isCallSignal(type) || type.startsWith("io.element.call.")) {
+        } else if (type === CALL_KEYS) {
+            this.told.callKey(sender, device, content);
+        } else if (isCallSignal(type)) {
             this.world.emit("call", { sender, type, content, ts: Date.now() });
         }
     }
@@ -225,6 +233,30 @@ export class Machine {
         settings.historyVisibility = kinds[String(visibility)] ?? wasm.HistoryVisibility.Shared;
         settings.sharingStrategy = wasm.CollectStrategy.allDevices();
         for (const request of await olm.shareRoomKey(new wasm.RoomId(room.id), users(), settings)) await this.send(request);
+    }
+
+    /** Seals a content for single devices and sends it; the identities of those that could be reached. */
+    async whisper(to: { userId: UserId; deviceId: string }[], type: string, content: Json): Promise<string[]> {
+        if (to.length === 0) return [];
+        const { wasm, olm } = this;
+        const users = (): Sdk.UserId[] => [...new Set(to.map((one) => one.userId))].map((id) => new wasm.UserId(id));
+        return this.exclusive(async () => {
+            await olm.updateTrackedUsers(users());
+            await this.#flush();
+            const claim = await olm.getMissingSessions(users());
+            if (claim) await this.send(claim);
+            const messages: Record<UserId, Record<string, Json>> = {};
+            const reached: string[] = [];
+            for (const { userId, deviceId } of to) {
+                const device = await olm.getDevice(new wasm.UserId(userId), new wasm.DeviceId(deviceId));
+                const sealed = await device?.encryptToDeviceEvent(type, content).catch(() => undefined);
+                if (!sealed) continue;
+                (messages[userId] ??= {})[deviceId] = JSON.parse(sealed) as Json;
+                reached.push(identityOf({ userId, deviceId }));
+            }
+            if (reached.length > 0) await this.world.http.ask("PUT", path`/sendToDevice/m.room.encrypted/${crypto.randomUUID()}`, { body: { messages } });
+            return reached;
+        });
     }
 
     /** Follows the devices of the people of encrypted rooms that one is in. */
