@@ -225,6 +225,10 @@ def _print_addresses(house: Any) -> None:
             host = f"[{host}]" if ":" in host else host
             scheme = {"federation": "https"}.get(kind, kind)
             print(f"  {kind:<10} {scheme}://{host}:{port}")
+    if web := house.listeners.open.get("http"):
+        host, port = web[-1]
+        host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        print(f"  web app    http://{f'[{host}]' if ':' in host else host}:{port}/")
     if config.dev and config.tls_cert is None:
         print(f"  authority  {config.data_path / 'dev-ca.pem'}")
     sys.stdout.flush()

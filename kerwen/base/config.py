@@ -42,6 +42,8 @@ ACME_DIRECTORIES: Final = {
 
 DEV_DOMAIN: Final = "kerwen.test"
 DEV_PORT_BASE: Final = 10_000
+_REFUSED_BY_BROWSERS: Final = frozenset({6000, 10_080})  # Fetch, "bad port": what 80 may become
+_OTHER_HTTP: Final = 8080  # counts then as the address: it stands behind in `listeners`
 PORT_BASE_MAX: Final = 65_535 - max(PORTS.values())
 
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,253}[a-z0-9])?")
@@ -388,6 +390,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             if where == "off" or (where is None and not self._has(kind)):
                 continue
             found.append(Listen(kind, host, base + port) if where is None else _place(kind, where))
+            if kind == "http" and where is None and base + port in _REFUSED_BY_BROWSERS:
+                found.append(Listen(kind, host, base + _OTHER_HTTP))
         return tuple(found)
 
     def _has(self, kind: str) -> bool:

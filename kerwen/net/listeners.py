@@ -24,10 +24,10 @@ class Listeners:
     @property
     def open(self) -> dict[str, list[tuple[str, int]]]:
         """Where each kind listens now."""
-        return {
-            listen.kind: [s.getsockname()[:2] for s in server.sockets]
-            for listen, server in self._servers.items()
-        }
+        found: dict[str, list[tuple[str, int]]] = {}
+        for listen, server in self._servers.items():
+            found.setdefault(listen.kind, []).extend(s.getsockname()[:2] for s in server.sockets)
+        return found
 
     async def start(
         self,

@@ -23,7 +23,7 @@ def test_development_needs_nothing(tmp_path: Path) -> None:
     assert config.registration_mode == "open"
     assert not config.limits_rates
     assert places(config) == {
-        "http": "127.0.0.1:10080",
+        "http": "127.0.0.1:18080",
         "https": "127.0.0.1:10443",
         "smtp": "127.0.0.1:10025",
         "submission": "127.0.0.1:10587",
@@ -35,6 +35,15 @@ def test_development_needs_nothing(tmp_path: Path) -> None:
         "managesieve": "127.0.0.1:14190",
         "federation": "127.0.0.1:18448",
     }
+
+
+def test_browsers_are_given_a_port_that_they_take(tmp_path: Path) -> None:
+    """10080 is one that they refuse (Fetch, "bad port"); programs find it there all the same."""
+    config = load({"dev": True, "data": str(tmp_path)})
+    found = [listen.port for listen in config.listeners() if listen.kind == "http"]
+    assert found == [10080, 18080]
+    other = load({"dev": True, "data": str(tmp_path), "port_base": 20_000})
+    assert [w.port for w in other.listeners() if w.kind == "http"] == [20080]
 
 
 def test_production_is_closed_and_slow_to_callers(tmp_path: Path) -> None:
