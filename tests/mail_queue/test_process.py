@@ -53,7 +53,7 @@ async def stopped(folder: Path) -> AsyncIterator[MailHouse]:
     """The mail house of a server that does not run."""
     feed = Feed()
     db = SqliteDatabase(folder / "kerwen.db", feed)
-    blobs = FileBlobs(folder / "blobs")
+    blobs = FileBlobs(folder / "blobs", ready=False)
     config = Config(dev=True, data=str(folder), domain="kerwen.test")
     house = build_mail(config, db, feed, blobs, Vaults(bytes, lambda: 0))
     yield house

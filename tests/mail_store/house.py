@@ -47,7 +47,7 @@ class House:
         self.feed = feed
         self.folder = folder
         self.clock = Clock()
-        self.blobs = FileBlobs(folder / "blobs")
+        self.blobs = FileBlobs(folder / "blobs", ready=False)
         self.vaults = Vaults(secrets.token_bytes, self.clock)
         config = Config(dev=True, data=str(folder), domain="kerwen.test", **settings)
         self.mail: MailHouse = build_mail(

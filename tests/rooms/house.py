@@ -91,7 +91,7 @@ class House:
         self.clock = clock or Time()
         (folder / "keys").mkdir(exist_ok=True)
         config = Config(dev=True, cheap_passwords=True, data=str(folder), domain=DOMAIN, **settings)
-        blobs = FileBlobs(folder / "blobs")
+        blobs = FileBlobs(folder / "blobs", ready=False)
         self.messenger = build_messenger(config, db, feed, blobs, self.clock)
         self.router = routes.gather(self.messenger.areas, self.messenger.later)
         self.app = App(
