@@ -51,7 +51,7 @@ class SlowDisk(Disk):
 
 async def test_no_answer_before_the_bytes_are_on_disk(tmp_path: Path) -> None:
     disk = SlowDisk()
-    house = House(tmp_path, blobs=FileBlobs(tmp_path / "blobs", disk=disk))
+    house = House(tmp_path, blobs=FileBlobs(tmp_path / "blobs", disk=disk, ready=False))
     answer = asyncio.create_task(house.call("POST", UPLOAD, chunks=[b"salam"]))
     await until_marked(house)
     assert not answer.done()
@@ -63,7 +63,7 @@ async def test_no_answer_before_the_bytes_are_on_disk(tmp_path: Path) -> None:
 async def test_a_disk_that_fails_after_the_row(tmp_path: Path) -> None:
     disk = SlowDisk()
     disk.fails = True
-    house = House(tmp_path, blobs=FileBlobs(tmp_path / "blobs", disk=disk))
+    house = House(tmp_path, blobs=FileBlobs(tmp_path / "blobs", disk=disk, ready=False))
     answer = asyncio.create_task(house.call("POST", UPLOAD, chunks=[b"salam"]))
     await until_marked(house)
     disk.let.set()

@@ -316,7 +316,7 @@ class FullDisk(Disk):
 @pytest.mark.parametrize("left", [0, 300_000, 1_199_999])
 async def test_a_full_disk(tmp_path: Path, left: int) -> None:
     disk = FullDisk(left)
-    house = House(tmp_path, blobs=FileBlobs(tmp_path / "blobs", disk=disk))
+    house = House(tmp_path, blobs=FileBlobs(tmp_path / "blobs", disk=disk, ready=False))
     answer = await house.call("POST", UPLOAD, chunks=[bytes(200_000)] * 6)
     assert (answer.status, answer.errcode) == (507, "M_RESOURCE_LIMIT_EXCEEDED")
     assert house.files() == []

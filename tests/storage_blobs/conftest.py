@@ -67,7 +67,7 @@ def s3_place(s3_endpoint: str, request: pytest.FixtureRequest) -> S3Place:
 async def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Blobs]:
     store: Blobs
     if request.param == "files":
-        store = FileBlobs(tmp_path / "blobs")
+        store = FileBlobs(tmp_path / "blobs", ready=False)
     else:
         store = S3Blobs(request.getfixturevalue("s3_place"))
     yield store

@@ -90,7 +90,7 @@ CALLS = {  # and how often each comes at least in the first put of 700,000 bytes
 async def test_any_call_may_fail(tmp_path: Path, name: str, error: int) -> None:
     for count in range(1, CALLS[name] + 1):
         disk = FaultyDisk(name, count, error)
-        store = FileBlobs(tmp_path / str(count), disk=disk)
+        store = FileBlobs(tmp_path / str(count), disk=disk, ready=False)
         with pytest.raises(Unavailable) as caught:
             await store.put(stream(bytes(700_000)), MOST)
         full = error != errno.EIO
@@ -105,7 +105,7 @@ async def test_any_call_may_fail(tmp_path: Path, name: str, error: int) -> None:
 async def test_a_write_in_the_middle_may_fail(tmp_path: Path) -> None:
     """The error reaches the sender while the body still comes, not only at its end."""
     disk = FaultyDisk("write", 2, errno.ENOSPC)
-    store = FileBlobs(tmp_path, disk=disk)
+    store = FileBlobs(tmp_path, disk=disk, ready=False)
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -124,7 +124,7 @@ async def test_a_write_in_the_middle_may_fail(tmp_path: Path) -> None:
 async def test_order_of_calls(tmp_path: Path) -> None:
     """The file is synced before its folder, and both before the put is done."""
     disk = FaultyDisk()
-    store = FileBlobs(tmp_path, disk=disk)
+    store = FileBlobs(tmp_path, disk=disk, ready=False)
     await store.put_bytes(b"x")
     await store.put_bytes(b"x")
     second = disk.calls[-5:]
@@ -137,7 +137,7 @@ async def test_short_writes_are_completed(tmp_path: Path) -> None:
         def write(self, fd: int, parts: Sequence[Any]) -> int:
             return os.write(fd, bytes(parts[0][:1000]) or bytes(parts[1][:1000]))
 
-    store = FileBlobs(tmp_path, disk=Slow())
+    store = FileBlobs(tmp_path, disk=Slow(), ready=False)
     data = os.urandom(50_000)
     blob = await store.put(stream(data, 7_000), MOST)
     assert await store.get(blob.key, 0, len(data)) == data
@@ -149,7 +149,7 @@ async def test_a_reserve_is_left_to_the_database(tmp_path: Path) -> None:
         def free(self, folder: str) -> int:
             return 1_000_000
 
-    store = FileBlobs(tmp_path, disk=Full(), reserve=400_000)
+    store = FileBlobs(tmp_path, disk=Full(), reserve=400_000, ready=False)
     await store.put_bytes(bytes(600_000))
     with pytest.raises(Unavailable) as caught:
         await store.put_bytes(bytes(600_001))
@@ -159,7 +159,7 @@ async def test_a_reserve_is_left_to_the_database(tmp_path: Path) -> None:
 
 
 async def test_a_truncated_file_is_a_fault(tmp_path: Path) -> None:
-    store = FileBlobs(tmp_path)
+    store = FileBlobs(tmp_path, ready=False)
     blob = await store.put_bytes(bytes(1000))
     os.truncate(files(tmp_path)[0], 500)
     for read in (store.get, store.open):
@@ -175,7 +175,7 @@ async def test_many_slow_uploads_hold_little(
 ) -> None:
     """Where all uploads together hold too much, what has come goes to disk in small pieces."""
     monkeypatch.setattr(blobs_files, "_HELD_MAX", held_max)
-    store = FileBlobs(tmp_path)
+    store = FileBlobs(tmp_path, ready=False)
     more = asyncio.Event()
     came = asyncio.Event()
 
@@ -231,7 +231,7 @@ async def test_the_sweep_removes_what_a_crash_left(tmp_path: Path, moment: str) 
     )
     assert await process.wait() == -signal.SIGKILL
     assert len(files(tmp_path)) == 1
-    store = FileBlobs(tmp_path)
+    store = FileBlobs(tmp_path, ready=False)
     (tmp_path / "README").write_text("not ours")
     now = int(time.time() * 1000)
     assert await store.sweep(nobody, now - 3_600_000) == 0  # it may still be on its way
