@@ -28,7 +28,11 @@ test: setup ## set up and run every test
 
 calls: setup ## run the long tests of calls: Element Call, layers, broken lines, all ways of TURN
 	@KERWEN_CALLS=1 $(BIN)/python tools/prepare_tests.py
-	@KERWEN_CALLS=1 $(BIN)/python -m pytest -q tests/calls
+	@$(BIN)/python tools/build_web.py
+	@KERWEN_CALLS=1 $(BIN)/python -m pytest -q tests/calls tests/web/test_calls.py
+
+long: setup ## run what takes long: cost that does not grow, hundreds of kills
+	@KERWEN_LONG=1 $(BIN)/python -m pytest -q tests/proofs/test_growth.py tests/proofs/test_kill.py
 
 setup: ## make .venv with everything for work on Kerwen
 	@$(PYTHON) tools/setup.py all

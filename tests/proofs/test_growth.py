@@ -15,6 +15,9 @@ from tests.conftest import FreshServer
 SIZE = FULL if os.environ.get("KERWEN_LONG") == "1" else SMALL
 
 
+@pytest.mark.skipif(
+    os.environ.get("KERWEN_LONG") != "1", reason="only with KERWEN_LONG=1, or by `make long`"
+)
 @pytest.mark.timeout(1_200)
 async def test_a_send_and_a_sync_cost_the_same(fresh_server: FreshServer) -> None:
     world = await _measured(fresh_server)

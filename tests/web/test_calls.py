@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ STEPS = 7
 LACKING = stage.lacking()
 
 
+@pytest.mark.skipif(
+    not os.environ.get("KERWEN_CALLS"), reason="only with KERWEN_CALLS=1, or by `make calls`"
+)
 @pytest.mark.skipif(bool(LACKING), reason=LACKING or "-")
 @pytest.mark.timeout(170)
 def test_two_people_call_each_other(browser: Path) -> None:
