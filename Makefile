@@ -10,7 +10,7 @@ WORKERS ?= 2
 PEERS ?= synapse
 SUITE_SECONDS := 840
 
-.PHONY: help run test calls setup check web shots bench lock clean
+.PHONY: help run test calls long setup check web shots bench lock clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
