@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable
 
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.append import Item
+from kerwen.mail.actions.email_changes import CREATED, DESTROYED, UPDATED, Changes, State
 from kerwen.mail.actions.store_flags import How, Wanted
 from kerwen.storage.database import Database
 from tests.mail_store.house import House, letter
@@ -81,25 +83,36 @@ async def test_jmap_hears_the_same(house: House, database: Database) -> None:
     mail = house.mail
     box = (await mail.mailboxes.find(1, "INBOX")).mailbox_no
     nos = [(await house.deliver(letter(n), 1))[0].no for n in range(4)]
-    start = (await mail.changes.account(1, 0)).head
+    start = State((await mail.account_views.current(1)).head)
     await mail.store_flags.run(1, box, [(1, 1)], Wanted(How.ADD, 1))
     await mail.copy.run(1, box, [(2, 2)], "Archive", move=True)
     await mail.copy.run(1, box, [(3, 3)], "Archive")
     await mail.expunge.run(1, box, [(3, 4)], only_deleted=False)
     fresh = (await house.deliver(letter(9), 1))[0].no
     made = await mail.mailboxes.create(1, "New/Under")
-    told = await mail.changes.account(1, start)
-    assert told.known
-    assert told.created == [fresh]
-    assert sorted(told.updated) == nos[:3]
-    assert told.destroyed == [nos[3]]
-    assert made.mailbox_no in told.mailboxes_created
-    assert len(told.mailboxes_created) == 2
+    whole = await mail.account_views.current(1)
+    assert await _told(mail.email_changes.emails(whole, start)) == {
+        fresh: CREATED, **dict.fromkeys(nos[:3], UPDATED), nos[3]: DESTROYED,
+    }  # fmt: skip
+    boxes = await mail.email_changes.mailboxes(whole, start)
+    assert boxes is not None
+    created = [one.no for one in boxes[0].every if one.kind == CREATED]
+    assert made.mailbox_no in created
+    assert len(created) == 2
     await mail.mailboxes.rename(1, "New", "Old")
     await mail.mailboxes.delete(1, "Old/Under")
-    later = await mail.changes.account(1, told.head)
-    assert len(later.mailboxes_updated) == 1
-    assert later.mailboxes_destroyed == [made.mailbox_no]
-    assert (await mail.changes.account(1, later.head + 5)).known is False
-    where = await mail.views.where(1, [nos[1], nos[2], nos[3]])
-    assert {no: len(places) for no, places in where.items()} == {nos[1]: 1, nos[2]: 1}
+    later = await mail.account_views.current(1)
+    boxes = await mail.email_changes.mailboxes(later, State(whole.head))
+    assert boxes is not None
+    kinds = {one.no: one.kind for one in boxes[0].every}
+    assert kinds.pop(made.mailbox_no) == DESTROYED
+    assert list(kinds.values()) == [UPDATED]
+    assert await mail.email_changes.emails(later, State(later.head + 5)) is None
+    there = later.find_all([nos[1], nos[2], nos[3]])
+    assert {no: len(one.at) for no, one in there.items()} == {nos[1]: 1, nos[2]: 1}
+
+
+async def _told(reading: Awaitable[Changes | None]) -> dict[int, str]:
+    changes = await reading
+    assert changes is not None
+    return {one.no: one.kind for one in changes.every}

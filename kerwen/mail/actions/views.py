@@ -282,24 +282,6 @@ class Views:
                     del rows[first]
         return [rows[first] for first in sorted(rows)]
 
-    async def where(
-        self, account_no: int, nos: Iterable[int]
-    ) -> dict[int, list[tuple[int, Placed]]]:
-        """In which mailboxes messages lie, and how (JMAP); all of one moment."""
-        wanted = set(nos)
-        found: dict[int, list[tuple[int, Placed]]] = {}
-        async with self._db.read() as snap:
-            for mailbox in await boxes.all_of(snap, account_no):
-                if not mailbox.messages:
-                    continue
-                view = await self.current_in(snap, account_no, mailbox.mailbox_no)
-                index = view.index
-                for no in wanted & index.keys():
-                    found.setdefault(no, []).extend(
-                        (mailbox.mailbox_no, view[place]) for place in index[no]
-                    )
-        return found
-
     def changed(self, before: int, mailbox: Mailbox, rows: list[Row]) -> None:
         """Some rows of a mailbox are now so, nothing else changed since HIGHESTMODSEQ `before`:
         whoever wrote them tells it after commit, and nobody has to read them again. The rows are

@@ -205,19 +205,6 @@ async def copies(
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-async def there(snap: Snap, account_no: int, nos: Sequence[int]) -> set[int]:
-    """Which of these messages still lie in some mailbox."""
-    found = {row[0] for row in await snap.all(_COPIES, account_no=account_no, nos=nos)}
-    left = set(nos) - found
-    if left:
-        for page in await pages(snap, account_no, min(left), max(left)):
-            for no in left.intersection(page.places.nos):
-                slot = page.places.slot(no)
-                if slot is not None and page.copies[slot]:
-                    found.add(no)
-    return found
-
-
 async def set_copies(tx: Tx, counts: Mapping[int, int]) -> None:
     """Writes that of loose messages."""
     await tx.many(

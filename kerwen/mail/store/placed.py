@@ -21,10 +21,6 @@ _SINCE = sql(
     "select first_uid, modseq, columns from mail_segments where account_no = :account_no"
     " and mailbox_no = :mailbox_no and modseq > :since order by first_uid"
 )
-_ANYWHERE_SINCE = sql(
-    "select mailbox_no, columns from mail_segments where account_no = :account_no"
-    " and modseq > :since order by mailbox_no, first_uid"
-)
 _TAIL = sql(
     "select first_uid, modseq, columns from mail_segments where account_no = :account_no"
     " and mailbox_no = :mailbox_no order by first_uid desc limit 1"
@@ -55,10 +51,6 @@ _VANISH = sql(
 _VANISHED = sql(
     "select uids from mail_vanished where account_no = :account_no"
     " and mailbox_no = :mailbox_no and modseq > :since order by modseq"
-)
-_VANISHED_ANYWHERE = sql(
-    "select nos from mail_vanished where account_no = :account_no and modseq > :since"
-    " order by modseq"
 )
 _VANISHED_ROWS = sql(
     "select modseq, nos, threads from mail_vanished where account_no = :account_no"
@@ -96,12 +88,6 @@ async def since(snap: Snap, account_no: int, mailbox_no: int, modseq: int) -> li
     """The segments in which something changed after a MODSEQ."""
     rows = await snap.all(_SINCE, account_no=account_no, mailbox_no=mailbox_no, since=modseq)
     return [Row(first, modseq, decode(columns)) for first, modseq, columns in rows]
-
-
-async def anywhere_since(snap: Snap, account_no: int, modseq: int) -> list[tuple[int, Segment]]:
-    """The same in all mailboxes: (mailbox, segment)."""
-    rows = await snap.all(_ANYWHERE_SINCE, account_no=account_no, since=modseq)
-    return [(mailbox_no, decode(columns)) for mailbox_no, columns in rows]
 
 
 async def tail(snap: Snap, account_no: int, mailbox_no: int) -> Row | None:
@@ -220,12 +206,6 @@ async def vanished(snap: Snap, account_no: int, mailbox_no: int, modseq: int) ->
     """UIDs that left a mailbox after a MODSEQ."""
     rows = await snap.all(_VANISHED, account_no=account_no, mailbox_no=mailbox_no, since=modseq)
     return unpack("I", b"".join(row[0] for row in rows))
-
-
-async def vanished_anywhere(snap: Snap, account_no: int, modseq: int) -> array[int]:
-    """Numbers of the messages that left any mailbox after a MODSEQ."""
-    rows = await snap.all(_VANISHED_ANYWHERE, account_no=account_no, since=modseq)
-    return unpack("Q", b"".join(row[0] for row in rows))
 
 
 class Vanished(msgspec.Struct, frozen=True, gc=False):
