@@ -12,7 +12,7 @@ from kerwen.base.errors import Reason, Refused
 from kerwen.mail import render
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.deliver import Recipient, Target
-from kerwen.mail.store import page
+from kerwen.mail.store import mailboxes, page
 from kerwen.mail.store.record import Card, FieldNames
 from kerwen.mail.store.segment import Flag
 from kerwen.storage.database import Database
@@ -114,6 +114,21 @@ async def test_a_key_delivers_once(house: House) -> None:
     again = await house.mail.deliver.run(made, [Recipient(1), Recipient(2)], key=b"q17")
     assert (first[0].twice, again[0].twice, again[1].twice) == (False, True, False)
     assert len(await house.view(1)) == len(await house.view(2)) == 1
+
+
+async def test_what_had_no_room_is_delivered_when_it_has(house: House) -> None:
+    made = sealing.make(letter(1))
+    async with house.db.write() as tx:
+        await mailboxes.set_quota(tx, 1, 10)
+    (full,) = await house.mail.deliver.run(made, [Recipient(1)], key=b"q18")
+    assert (full.refused, full.twice) == (Reason.MAILBOX_FULL, False)
+    async with house.db.write() as tx:
+        await mailboxes.set_quota(tx, 1, None)
+    (done,) = await house.mail.deliver.run(made, [Recipient(1)], key=b"q18")
+    assert (done.refused, done.twice) == (None, False), "the queue would take it for delivered"
+    assert len(await house.view(1)) == 1
+    (again,) = await house.mail.deliver.run(made, [Recipient(1)], key=b"q18")
+    assert again.twice
 
 
 async def test_an_account_without_a_vault_is_refused(house: House) -> None:

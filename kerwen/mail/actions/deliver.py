@@ -213,14 +213,15 @@ class _Delivery:
         """One recipient."""
         no = to.account_no
         account, size = self.accounts[no], self._made.size
-        if key is not None:
-            tag = self._tags.tag(no, b"delivery", key)
-            if not await threads.first_delivery(self._tx, no, tag, self._now):
-                self.answers[no] = Delivered(no, twice=True)
-                return
+        tag = None if key is None else self._tags.tag(no, b"delivery", key)
+        if tag is not None and not await threads.first_delivery(self._tx, no, tag, self._now):
+            self.answers[no] = Delivered(no, twice=True)
+            return
         mailboxes = await self._mailboxes(to)
         quota = self._quota if account.quota is None else account.quota
         if account.used + size * len(mailboxes) > quota:
+            if tag is not None:  # it was not delivered: another time it may be
+                await threads.forget_delivery(self._tx, no, tag)
             self.answers[no] = Delivered(no, Reason.MAILBOX_FULL)
             return
         modseq = account.next_modseq()

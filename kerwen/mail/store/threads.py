@@ -23,6 +23,7 @@ _DELIVERED = sql(
     "insert into mail_delivered (account_no, tag, at_ms) values (:account_no, :tag, :at_ms)"
     " on conflict do nothing"
 )
+_FORGET = sql("delete from mail_delivered where account_no = :account_no and tag = :tag")
 _SWEEP = sql(
     "delete from mail_delivered where (account_no, tag) in (select account_no, tag"
     " from mail_delivered where at_ms < :before order by at_ms limit :most)"
@@ -80,6 +81,11 @@ async def remember(tx: Tx, rows: Sequence[tuple[int, Tagged, int]]) -> None:
 async def first_delivery(tx: Tx, account_no: int, tag: int, now_ms: int) -> bool:
     """False if this delivery was made before."""
     return await tx.run(_DELIVERED, account_no=account_no, tag=tag, at_ms=now_ms) == 1
+
+
+async def forget_delivery(tx: Tx, account_no: int, tag: int) -> None:
+    """A delivery was not made after all."""
+    await tx.run(_FORGET, account_no=account_no, tag=tag)
 
 
 async def sweep(tx: Tx, before_ms: int, most: int) -> int:
