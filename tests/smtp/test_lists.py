@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from kerwen.accounts.store import accounts
 from kerwen.base.errors import Reason, Refused
 from kerwen.mail import addresses, fields, list_letter
 from kerwen.mail.list_letter import MailList, NotForLists, sent_on
+from kerwen.mail.store import mailboxes
 from kerwen.storage.sql import sql
 from tests.smtp.world import World, field
 
@@ -54,6 +56,53 @@ async def test_a_member_writes(world: World) -> None:
         "250"
     )
     assert len(await world.inbox(2)) == 1
+
+
+async def test_who_cannot_have_it_now_gets_it_later(either_world: World) -> None:
+    world = either_world
+    await friends(world)
+    async with world.house.db.write() as tx:
+        await accounts.add(tx, 3, "merdan", 0, admin=False)  # who never logged in
+        await mailboxes.set_quota(tx, 2, 10)
+    await world.mail.lists.join("friends", "merdan")
+    await world.mail.lists.leave("friends", "far@elsewhere.test")
+    client = await world.ayna()
+    assert (await client.send("ayna@kerwen.test", ["friends@kerwen.test"], LETTER))[0] == "2"
+    assert len(await world.inbox(1)) == 1
+    assert await world.inbox(2) == []
+    (waiting,) = await world.mail.queue.listing()
+    assert waiting.sender == "friends+bounces@kerwen.test"
+    assert {to for to, *_ in waiting.recipients} == {"batyr@kerwen.test", "merdan@kerwen.test"}
+    await world.mail.sending.sender.step()
+    assert await world.inbox(2) == [], "it waits"
+    async with world.house.db.write() as tx:
+        await mailboxes.set_quota(tx, 2, None)
+    await world.house.account(3)
+    await world.mail.queue.retry()
+    await world.mail.sending.sender.step()
+    for account in (2, 3):
+        (got,) = await world.inbox(account)
+        assert field(got, "List-Id") == '"Our friends" <friends.kerwen.test>'
+    assert len(await world.inbox(1)) == 1
+    assert await world.mail.queue.listing() == []
+
+
+async def test_who_is_full_for_good_is_told_to_the_owner(world: World) -> None:
+    await friends(world)
+    await world.mail.lists.leave("friends", "far@elsewhere.test")
+    async with world.house.db.write() as tx:
+        await mailboxes.set_quota(tx, 2, 10)
+    client = await world.ayna()
+    assert (await client.send("ayna@kerwen.test", ["friends@kerwen.test"], LETTER))[0] == "2"
+    for _ in range(100):
+        await world.mail.sending.sender.step()
+        due = await world.mail.queue.next_due_ms()
+        if due is None:
+            break
+        world.house.clock.now = max(due, world.house.clock.now)
+    assert await world.mail.queue.next_due_ms() is None
+    got = await world.inbox(1)
+    assert any(b"batyr@kerwen.test" in one and b"5.2.2" in one for one in got), "the report"
 
 
 async def test_strangers_and_forgers_may_not(world: World) -> None:

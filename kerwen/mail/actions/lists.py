@@ -152,7 +152,8 @@ class Lists:
         await self._send(of, members, made, hashlib.sha256(raw).digest())
 
     async def _send(self, of: MailList, members: list[str], made: bytes, mark: bytes) -> None:
-        """To accounts here once each, and to the others by the queue."""
+        """To accounts here once each, and to the others by the queue; also to those here who
+        cannot have it now (a full mailbox, no log-in yet): it waits there, or its owner is told."""
         here: dict[int, None] = {}
         elsewhere: dict[str, None] = {}
         for member in members:
@@ -165,16 +166,21 @@ class Lists:
                 continue  # an account that is gone
             here.update(dict.fromkeys(no for no, _ in found.accounts))
             elsewhere.update(dict.fromkeys(found.elsewhere))
-        sender = of.address(self._recipients.domain, "bounces")
-        if elsewhere:
-            signed = await self._report.signed(made)
-            envelope = Envelope(sender, eight_bit=not made.isascii())
-            to = [Addressee(address, _FAILURES) for address in elsewhere]
-            await self._queue.enqueue(envelope, to, signed)
+        envelope = Envelope(
+            of.address(self._recipients.domain, "bounces"), eight_bit=not made.isascii()
+        )
         if here:
             key = b"list " + of.local.encode() + mark
             address = of.address(self._recipients.domain)
-            await self._receive.at_home(Envelope(sender), list(here), address, made, key)
+            told = await self._receive.at_home(envelope, list(here), address, made, key)
+            refused = [one.account_no for one in told if one.refused is not None]
+            async with self._db.read() as snap:
+                later = await self._recipients.own_addresses(snap, refused)
+            elsewhere.update(dict.fromkeys(later))
+        if elsewhere:
+            signed = await self._report.signed(made)
+            to = [Addressee(address, _FAILURES) for address in elsewhere]
+            await self._queue.enqueue(envelope, to, signed)
         self.sent += 1
 
 

@@ -12,7 +12,6 @@ from typing import Final, Protocol
 
 import msgspec
 
-from kerwen.accounts.store import accounts as account_store
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.mail import submission, trace
@@ -107,8 +106,7 @@ class Receive:
                 raise Unavailable(Unready.NOT_YET_OPENED, _OPENED_IN_MS)
             if len(shut) == 1 and "@" in address:
                 return Found((), (address,))
-        names = [await account_store.by_no(snap, no) for no in shut]
-        home = tuple(f"{one.localpart}@{self._recipients.domain}" for one in names if one)
+        home = await self._recipients.own_addresses(snap, shut)
         return Found(others, (*found.elsewhere, *home), found.house)
 
     async def run(

@@ -14,6 +14,7 @@ anything@kerwen.test        whom `*` names, if anybody
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -87,6 +88,11 @@ class Recipients:
         async with self._db.read() as snap:
             found = await _Look(snap, self).name(local.lower())
         return any(account_no == no for no, _ in found.accounts)
+
+    async def own_addresses(self, snap: Snap, nos: Iterable[int]) -> tuple[str, ...]:
+        """The addresses of accounts that lead to nobody else."""
+        found = [await accounts.by_no(snap, no) for no in nos]
+        return tuple(f"{one.localpart}@{self.domain}" for one in found if one is not None)
 
     async def add(self, local: str, target: str) -> None:
         """Lets a name lead to an account (`name`) or an address elsewhere; `*` gets the rest.
