@@ -182,7 +182,7 @@ def build_mail(
         host, recipients, receive, outcomes, sign_keys.signing, secrets.token_bytes, clock
     )
     open_keys = OpenKeys(db, host, clock)
-    submit.house = house_mail
+    submit.house = sending.home.house = house_mail
     submit.all_publish = open_keys.all_publish
 
     uploads = Uploads(db, blobs, delivery_keys, records, clock)

@@ -50,6 +50,7 @@ class Sending:
     sts: StsPolicies
     dmarc_counts: DayCounts[Came]
     dmarc_reports: DmarcReports
+    home: BringHome
 
     async def tidy(self, *, reports: bool) -> None:
         """What is due every hour: reports to other domains, and what is too old goes."""
@@ -156,7 +157,7 @@ def build_sending(
     )
     dmarc_reports = DmarcReports(host, dmarc_counts, resolver, queue, report.signed, clock)
     return Sending(
-        sender, hand_on, outgoing, tls_results, tls_reports, sts, dmarc_counts, dmarc_reports
+        sender, hand_on, outgoing, tls_results, tls_reports, sts, dmarc_counts, dmarc_reports, home
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from kerwen.accounts.store import accounts
 from kerwen.base.errors import Reason, Refused
 from kerwen.mail import addresses, fields, list_letter
+from kerwen.mail.actions.queue import Addressee, Envelope
 from kerwen.mail.list_letter import MailList, NotForLists, sent_on
 from kerwen.mail.store import mailboxes
 from kerwen.storage.sql import sql
@@ -103,6 +104,26 @@ async def test_who_is_full_for_good_is_told_to_the_owner(world: World) -> None:
     assert await world.mail.queue.next_due_ms() is None
     got = await world.inbox(1)
     assert any(b"batyr@kerwen.test" in one and b"5.2.2" in one for one in got), "the report"
+
+
+async def test_a_list_gets_what_comes_by_the_queue(world: World) -> None:
+    """What was scheduled by its author; what a script sends on proves no author."""
+    await friends(world)
+    await world.mail.lists.leave("friends", "far@elsewhere.test")
+    queue, sender = world.mail.queue, world.mail.sending.sender
+    to = [Addressee("friends@kerwen.test")]
+    raw = LETTER.replace(b"=?utf-8?q?A=C3=BDna?= <ayna@kerwen.test>", b"batyr@kerwen.test")
+    await queue.enqueue(Envelope("batyr@kerwen.test", account_no=2), to, raw)
+    await sender.step()
+    for account in (1, 2):
+        (got,) = await world.inbox(account)
+        assert field(got, "List-Id") == '"Our friends" <friends.kerwen.test>'
+    for other in (LETTER, b"Delivered-To: batyr@kerwen.test\r\n" + raw):
+        await queue.enqueue(Envelope("batyr@kerwen.test", account_no=2), to, other)
+        await sender.step()
+        assert len(await world.inbox(1)) == 1
+        assert b"5.7.1" in (await world.inbox(2))[-1], "who sent it is told"
+    assert await queue.listing() == []
 
 
 async def test_strangers_and_forgers_may_not(world: World) -> None:
