@@ -140,6 +140,18 @@ async def test_strangers_and_forgers_may_not(world: World) -> None:
     assert await world.inbox(1) == []
 
 
+async def test_nobody_here_writes_or_leaves_as_a_member_elsewhere(world: World) -> None:
+    await friends(world)
+    client = await world.ayna()
+    raw = LETTER.replace(b"=?utf-8?q?A=C3=BDna?= <ayna@kerwen.test>", b"far@elsewhere.test")
+    assert (await client.send("ayna@kerwen.test", ["friends@kerwen.test"], raw))[0] == "5"
+    to = ["friends+leave@kerwen.test"]
+    assert (await client.send("ayna@kerwen.test", to, raw)).startswith("250")
+    ((_, members),) = await world.mail.lists.listing()
+    assert "far@elsewhere.test" in members
+    assert world.mail.lists.sent == 0
+
+
 async def test_a_list_for_anyone_and_one_for_news(world: World) -> None:
     await friends(world, "anyone")
     client = await world.connect()

@@ -94,11 +94,13 @@ class Submit:
         header, now, mark = raw[:end], self._clock(), self._draw(8).hex()
         if not submission.has_one_author_field(header):
             raise Refused(Reason.MALFORMED_MESSAGE, "A message has one From field")
-        await self.check_authors(sender, submission.authors(header))
+        authors = submission.authors(header)
+        await self.check_authors(sender, authors)
         added, kept = submission.completed(header, f"{mark}@{self._host}", now)
         complete = added + kept
         if self.house is not None and any(one.found.house for one in accepted):
-            await self.house.take(accepted, complete + raw[end:], letter.sender, True, True)
+            own = all(map(self._recipients.is_local, authors))  # of others nobody proves a thing
+            await self.house.take(accepted, complete + raw[end:], letter.sender, True, own)
         leaves = any(one.found.elsewhere for one in accepted)
         signed = await self._signed(complete, raw[end:], now) if leaves else b""
         marks = self._marks(peer, letter, accepted, mark, now)
