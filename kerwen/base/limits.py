@@ -172,6 +172,7 @@ MIME_WORK_MAX = 64 * MIB  # bytes looked at by nesting, above 8 times the messag
 MIME_FALSE_BOUNDARIES_MAX = 10_000  # lines that only begin like a boundary, per message
 HEADER_SHOWN_MAX = 256 * KIB  # of one header
 FIELDS_SHOWN_MAX = 2_000
+FIELDS_TAKEN_MAX = 10_000  # of the header of a message that comes in: each is an object meanwhile
 FIELD_SHOWN_MAX = 64 * KIB
 ADDRESSES_SHOWN_MAX = 5_000  # of one field
 PARAMETERS_MAX = 100

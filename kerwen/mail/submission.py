@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from kerwen.base import limits
+from kerwen.base.errors import Reason, Refused
 from kerwen.mail import addresses, dates, fields
 
 _FIRST_LINE: Final = re.compile(rb"[!-9;-~]++[ \t]*+:|>?From ")
@@ -25,6 +27,14 @@ def header_end(raw: bytes) -> int:
         return 0
     found = raw.find(b"\r\n\r\n")
     return found + 4 if found >= 0 else len(raw)
+
+
+def check_size(header: bytes) -> None:
+    """`Refused(MALFORMED_MESSAGE)` where a header has more fields than any message needs."""
+    if header.count(b"\n") > limits.FIELDS_TAKEN_MAX:  # nearly never; lines may be folded
+        folded = header.count(b"\n ") + header.count(b"\n\t")
+        if header.count(b"\n") - folded > limits.FIELDS_TAKEN_MAX:
+            raise Refused(Reason.MALFORMED_MESSAGE, "The header has too many fields")
 
 
 def completed(header: bytes, message_id: str, at_ms: int) -> tuple[bytes, bytes]:

@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from kerwen.accounts.store import accounts
+from kerwen.base import limits
 from kerwen.base.ask import ask_now
 from kerwen.mail import dkim
 from kerwen.mail.dns import Found, Status
@@ -136,6 +137,19 @@ async def test_a_full_mailbox_is_told_at_once(world: World) -> None:
     await client.cmd("RSET")
     said = await client.send("who@remote.test", ["ayna@kerwen.test"], LETTER)
     assert said.startswith("452 4.2.2"), "its size was not announced"
+
+
+async def test_a_header_of_too_many_fields_is_refused(world: World) -> None:
+    """Each would be an object while the message is looked at."""
+    fields = b"a:\r\n" * (limits.FIELDS_TAKEN_MAX + 1)
+    stranger, ayna = await world.connect(), await world.ayna()
+    said = await stranger.send("who@remote.test", ["ayna@kerwen.test"], fields + LETTER)
+    assert said.startswith("554 5.6.0")
+    said = await ayna.send("ayna@kerwen.test", ["batyr@kerwen.test"], fields + OWN)
+    assert said.startswith("554 5.6.0")
+    folded = b"X-Long: a\r\n" + b" b\r\n" * (limits.FIELDS_TAKEN_MAX + 1)
+    said = await stranger.send("who@remote.test", ["ayna@kerwen.test"], folded + LETTER)
+    assert said.startswith("250")
 
 
 async def test_our_own_people_send(either_world: World) -> None:
@@ -342,8 +356,6 @@ async def test_a_message_that_breaks_off_is_no_message(world: World) -> None:
 async def test_too_many_connections_of_one_neighbour(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kerwen.base import limits
-
     monkeypatch.setattr(limits, "SMTP_CONNECTIONS_PER_ADDRESS", 2)
     world.smtp._limited = True
     first = await world.connect()

@@ -106,10 +106,11 @@ class Arrive:
     async def run(
         self, peer: Peer, letter: Letter, accepted: Sequence[Accepted], raw: bytes
     ) -> str:
-        """Delivers, and gives our name for the message. `Refused`: MAIL_LOOP,
+        """Delivers, and gives our name for the message. `Refused`: MALFORMED_MESSAGE, MAIL_LOOP,
         UNAUTHENTIC_MAIL, MAIL_POLICY, and what `Deliver` refuses for everybody."""
         end = submission.header_end(raw)
         header = raw[:end] or b"\r\n"  # what has no header at all must not become one
+        submission.check_size(header)
         found = list(fields.split(header))
         _check_loop(header, found, accepted)
         seen = await self._check.run(peer, letter, header, found, raw, end)

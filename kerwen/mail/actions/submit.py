@@ -92,6 +92,7 @@ class Submit:
         MALFORMED_MESSAGE, SENDER_NOT_YOURS, and what `Deliver` refuses for everybody."""
         end = submission.header_end(raw)
         header, now, mark = raw[:end], self._clock(), self._draw(8).hex()
+        submission.check_size(header)
         if not submission.has_one_author_field(header):
             raise Refused(Reason.MALFORMED_MESSAGE, "A message has one From field")
         authors = submission.authors(header)
@@ -146,6 +147,7 @@ class Submit:
         the queue. `also` is done in the same transaction. `Refused` as `run`."""
         end = submission.header_end(raw)
         header, mark = raw[:end], self._draw(8).hex()
+        submission.check_size(header)
         if not submission.has_one_author_field(header):
             raise Refused(Reason.MALFORMED_MESSAGE, "A message has one From field")
         await self.check_authors(sender, submission.authors(header))
