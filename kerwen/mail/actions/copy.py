@@ -84,7 +84,8 @@ class Copy:
                     tx.after(lambda: self._views.changed(before, source, left))
             else:
                 await self._count(tx, account, taken)
-            first = await self._add(tx, target, taken, modseq)
+            added = taken.slice(0, len(taken))
+            first = await put_last(tx, target, added, modseq, self._clock() // 1000)
             await boxes.save_mailboxes(tx, [source, target] if move else [target])
             await boxes.save(tx, account)
             tx.change(Kind.MAIL, account_no, modseq)
@@ -110,18 +111,20 @@ class Copy:
         count(source, taken, -1)
         source.modseq = modseq
 
-    async def _add(self, tx: Tx, target: Mailbox, taken: Segment, modseq: int) -> int:
-        many = len(taken)
-        first = target.uidnext
-        added = taken.slice(0, many)
-        added.uids = array("I", range(first, first + many))
-        added.modseqs = array("Q", [modseq]) * many
-        added.saved = array("q", [self._clock() // 1000]) * many
-        await placed.add(tx, target.account_no, target.mailbox_no, added, modseq)
-        target.uidnext = first + many
-        target.modseq = modseq
-        count(target, added, 1)
-        return first
+
+async def put_last(tx: Tx, target: Mailbox, added: Segment, modseq: int, now_s: int) -> int:
+    """Puts messages of the account at the end of a mailbox, under new UIDs; the first of them.
+    The segment is the mailbox's from now on."""
+    many = len(added)
+    first = target.uidnext
+    added.uids = array("I", range(first, first + many))
+    added.modseqs = array("Q", [modseq]) * many
+    added.saved = array("q", [now_s]) * many
+    await placed.add(tx, target.account_no, target.mailbox_no, added, modseq)
+    target.uidnext = first + many
+    target.modseq = modseq
+    count(target, added, 1)
+    return first
 
 
 def split(rows: list[Row], uids: UidRanges) -> tuple[Segment, list[Row]]:

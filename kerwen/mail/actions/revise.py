@@ -8,7 +8,6 @@ lie. A message that is not any more where it was seen is left alone, and told as
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -19,7 +18,7 @@ from kerwen.base.clock import Clock, now_ms
 from kerwen.base.errors import Reason, Refused
 from kerwen.mail.actions import keywords
 from kerwen.mail.actions.account_views import Lying
-from kerwen.mail.actions.copy import split
+from kerwen.mail.actions.copy import put_last, split
 from kerwen.mail.actions.deliver import count
 from kerwen.mail.actions.mailboxes import unknown
 from kerwen.mail.actions.release import Release
@@ -241,15 +240,9 @@ class _Work:
         added = Segment()
         for one in some:
             added.append(one)
-        many = len(added)
-        added.uids = array("I", range(mailbox.uidnext, mailbox.uidnext + many))
-        added.modseqs = array("Q", [self._modseq]) * many
-        added.saved = array("q", [self._now_s]) * many
-        await placed.add(tx, mailbox.account_no, mailbox.mailbox_no, added, self._modseq)
-        mailbox.uidnext += many
-        count(mailbox, added, 1)
+        await put_last(tx, mailbox, added, self._modseq, self._now_s)
         self._account.used += added.bytes
-        self._account.placed += many
+        self._account.placed += len(added)
         return list(added.nos)
 
     def told(self) -> Iterable[tuple[Mailbox, int, list[Row]]]:
