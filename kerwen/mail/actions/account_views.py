@@ -23,6 +23,7 @@ from kerwen.mail.store.segment import DELETED, SEEN
 from kerwen.storage.database import Database
 
 _KEPT_MESSAGES: Final = 500_000  # of all accounts
+_MAILBOX: Final = 32  # what a mailbox costs, in messages: empty accounts are not free
 _DRAFT: Final = int(System.DRAFT)
 _NAMED: Final = (
     (int(System.SEEN), "$seen"),
@@ -248,7 +249,11 @@ class AccountViews:
         made = AccountView(account, mailboxes, views, known, subscribed, orders)
         self._kept[account_no] = made
         self._kept.move_to_end(account_no)
-        total = sum(one.account.placed for one in self._kept.values())
+        total = sum(map(_cost, self._kept.values()))
         while total > _KEPT_MESSAGES and len(self._kept) > 1:
-            total -= self._kept.popitem(last=False)[1].account.placed
+            total -= _cost(self._kept.popitem(last=False)[1])
         return made
+
+
+def _cost(one: AccountView) -> int:
+    return one.account.placed + _MAILBOX * len(one.mailboxes)

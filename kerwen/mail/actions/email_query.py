@@ -24,7 +24,8 @@ from kerwen.mail.store.record import Head, More
 from kerwen.mail.store.segment import DELETED
 
 _AT_ONCE: Final = 2_000
-_RESULTS_KEPT: Final = 16  # of one state of an account
+_RESULTS_KEPT: Final = 16  # of one state of an account, each 8 bytes an Email, or 16
+_LAZILY_MAX: Final = 5_000  # further on all are found: who was met is remembered only till then
 _CARDS: Final = frozenset(("from", "to", "subject", "sentAt"))
 MailboxNo = Callable[[str], int | None]
 """The number of a mailbox id; None: there is none."""
@@ -131,6 +132,8 @@ class OfMailbox(_Lazily):
                 yield nos[at]
 
     def _look(self, count: int) -> array[int]:
+        if count > _LAZILY_MAX:
+            return self._all()
         self._found.extend(islice(self._rest, max(count - len(self._found), 0)))
         return self._found
 
@@ -155,6 +158,8 @@ class Collapsed(_Lazily):
         self._at = 0
 
     def _look(self, count: int) -> array[int]:
+        if count > _LAZILY_MAX:
+            return self._all()
         found, seen, nos, threads = self._found, self._seen, self._nos, self._threads
         at = self._at
         while len(found) < count and at < len(nos):
@@ -171,7 +176,8 @@ class Collapsed(_Lazily):
             firsts: dict[int, int] = dict.fromkeys(self._threads, 0)  # in the order of their first
             firsts.update(zip(reversed(self._threads), reversed(self._nos), strict=True))
             self._found = array("Q", firsts.values())
-            self._at = len(self._nos)
+            self._nos = self._threads = ()
+            self._at = 0
             self._seen.clear()
         return self._found
 
