@@ -8,6 +8,7 @@ import pytest
 
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.append import Item
+from kerwen.mail.actions.records import parts
 from kerwen.mail.actions.store_flags import How, Wanted
 from kerwen.mail.jmap import references
 from kerwen.mail.jmap.arguments import Arguments, is_id
@@ -225,3 +226,12 @@ def test_pointers_with_a_star(value: Json, path: str, found: list[int] | None) -
             references.evaluate(value, path)
     else:
         assert references.evaluate(value, path) == found
+
+
+def test_long_messages_are_not_in_memory_at_the_same_time() -> None:
+    mib = 1 << 20
+    assert list(parts([])) == []
+    assert [len(some) for some in parts((no, 1_000) for no in range(70))] == [32, 32, 6]
+    assert list(parts([(1, 50 * mib), (2, 50 * mib), (3, 5 * mib), (4, 3 * mib), (5, 1)])) == [
+        [1], [2], [3, 4], [5],
+    ]  # fmt: skip

@@ -13,6 +13,7 @@ from kerwen.base import limits
 from kerwen.base.errors import Refused
 from kerwen.mail import fields
 from kerwen.mail.actions.account_views import AccountView, Lying
+from kerwen.mail.actions.records import parts
 from kerwen.mail.jmap import emails, filters
 from kerwen.mail.jmap.arguments import Arguments, utc_date
 from kerwen.mail.jmap.emails import SEALED, Plan
@@ -20,7 +21,6 @@ from kerwen.mail.jmap.errors import MethodError
 from kerwen.mail.store import page, tags
 from kerwen.mail.store.record import CORE, FieldNames
 
-_AT_ONCE: Final = 32  # messages that are read before others have their turn
 _OFF_LOOP: Final = 256 * limits.KIB
 _CLEAR: Final = ("blobId", "threadId", "mailboxIds", "keywords", "size", "receivedAt")
 _TOLD_BYTES: Final = 2 * limits.KIB  # what is told of one card, in memory, reckoned high
@@ -81,12 +81,12 @@ async def told(
     there = whole.find_all(by_no)
     rows: dict[int, dict[str, Any]] = {no: {} for no in there}
     if wanted.reads_messages:
-        await _read(work, rows, by_no, wanted)
+        await _read(work, rows, there, by_no, wanted)
         if wanted.reads_more:
             pieces, _ = await work.deeds.records.pieces(work.unlocked, list(rows), (page.MORE,))
             _more(rows, wanted, pieces[page.MORE])
     elif wanted.headers or wanted.reads_more:
-        await _cards(work, rows, wanted)
+        await _cards(work, rows, there, wanted)
     _clear(whole, there, by_no, wanted.names, rows)
     return list(rows.values()), [one for no, one in by_no.items() if no not in rows]
 
@@ -123,7 +123,9 @@ def _clear(
             row["receivedAt"] = utc_date(one.date * 1000)
 
 
-async def _cards(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> None:
+async def _cards(
+    work: Work, rows: dict[int, dict[str, Any]], there: dict[int, Lying], wanted: Plan
+) -> None:
     """What stands in the cards. It never changes, so it is kept while the vault is open."""
     kept = work.unlocked
     kind = f"jmap {' '.join([one.key for one in wanted.headers])} {wanted.names & SEALED}"
@@ -140,7 +142,7 @@ async def _cards(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> N
     kinds = (page.HEAD,) * bool(wanted.headers) + (page.MORE,) * wanted.reads_more
     pieces, _ = await work.deeds.records.pieces(work.unlocked, missing, kinds)
     if wanted.headers:
-        await _heads(work, fresh, wanted, pieces[page.HEAD])
+        await _heads(work, fresh, there, wanted, pieces[page.HEAD])
     if wanted.reads_more:
         _more(fresh, wanted, pieces[page.MORE])
     for no in missing:
@@ -153,7 +155,11 @@ async def _cards(work: Work, rows: dict[int, dict[str, Any]], wanted: Plan) -> N
 
 
 async def _heads(
-    work: Work, rows: dict[int, dict[str, Any]], wanted: Plan, heads: dict[int, Any]
+    work: Work,
+    rows: dict[int, dict[str, Any]],
+    there: dict[int, Lying],
+    wanted: Plan,
+    heads: dict[int, Any],
 ) -> None:
     """The header fields, of the cards; of messages where a card has not all of them."""
     names = FieldNames({one.name for one in wanted.headers})
@@ -175,8 +181,8 @@ async def _heads(
             rare.append(no)
         else:
             rows[no].update(emails.of_header(wanted.headers, block))
-    for start in range(0, len(rare), _AT_ONCE):
-        for no, raw in (await raws(work, rare[start : start + _AT_ONCE])).items():
+    for some in parts((no, there[no].size) for no in rare):
+        for no, raw in (await raws(work, some)).items():
             end = raw.find(b"\n\r\n") + 1 or len(raw)
             rows[no].update(emails.of_header(wanted.headers, raw[:end]))
     for no in rare:
@@ -208,12 +214,14 @@ async def raws(work: Work, nos: Sequence[int]) -> dict[int, bytes]:
 
 
 async def _read(
-    work: Work, rows: dict[int, dict[str, Any]], by_no: dict[int, str], wanted: Plan
+    work: Work,
+    rows: dict[int, dict[str, Any]],
+    there: dict[int, Lying],
+    by_no: dict[int, str],
+    wanted: Plan,
 ) -> None:
     """What the messages themselves say."""
-    nos = list(rows)
-    for start in range(0, len(nos), _AT_ONCE):
-        some = nos[start : start + _AT_ONCE]
+    for some in parts([(no, there[no].size) for no in rows]):
         read = await raws(work, some)
         for no in some:
             raw = read.get(no)

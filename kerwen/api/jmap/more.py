@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from kerwen.api.jmap import ids
+from kerwen.api.jmap import emails, ids
 from kerwen.api.jmap.registry import Capability, Work
+from kerwen.base import limits
 from kerwen.mail import encoded_words, fields, message, texts
+from kerwen.mail.actions.records import parts
 from kerwen.mail.jmap import filters, snippets
 from kerwen.mail.jmap.arguments import Arguments
 from kerwen.mail.jmap.errors import MethodError
@@ -23,6 +26,7 @@ _PROPERTIES: Final = frozenset(
     )
 )  # fmt: skip
 _SNIPPETS_MAX: Final = 100
+_OFF_LOOP: Final = 256 * limits.KIB
 
 
 def quota_capability() -> Capability:
@@ -143,18 +147,28 @@ async def snippet_get(work: Work, arguments: Arguments) -> dict[str, Any]:
             numbers[no] = one
     of_subject, of_body = snippets.terms(asked)
     subjects = await _subjects(work, list(numbers)) if of_subject else {}
-    found = []
-    raws = await work.deeds.records.messages(work.unlocked, list(numbers)) if of_body else {}
-    for no, email_id in numbers.items():
-        raw, preview = raws.get(no), None
-        if isinstance(raw, bytes):
-            work.spend(len(raw))
-            read = texts.texts(raw, message.scan(raw))
-            said = "\n".join((*read.plain, *read.html))
-            preview = snippets.preview(said, of_body)
-        subject = snippets.marked(subjects.get(no, ""), of_subject)
-        found.append({"emailId": email_id, "subject": subject, "preview": preview})
+    previews: dict[int, str | None] = {}
+    there = whole.find_all(numbers)
+    for some in parts((no, one.size) for no, one in there.items()) if of_body else ():
+        for no, raw in (await emails.raws(work, some)).items():
+            previews[no] = await _preview(raw, of_body)
+    found = [
+        {
+            "emailId": email_id,
+            "subject": snippets.marked(subjects.get(no, ""), of_subject),
+            "preview": previews.get(no),
+        }
+        for no, email_id in numbers.items()
+    ]
     return {"accountId": work.account_id, "list": found, "notFound": missing}
+
+
+async def _preview(raw: bytes, of_body: list[str]) -> str | None:
+    def read() -> str | None:
+        told = texts.texts(raw, message.scan(raw))
+        return snippets.preview("\n".join((*told.plain, *told.html)), of_body)
+
+    return await asyncio.to_thread(read) if len(raw) > _OFF_LOOP else read()
 
 
 async def _subjects(work: Work, nos: list[int]) -> dict[int, str]:

@@ -13,7 +13,7 @@ from kerwen.base.errors import Reason, Refused
 from kerwen.export.archive import header, padding
 from kerwen.mail.actions import keywords
 from kerwen.mail.actions.mailboxes import Mailboxes
-from kerwen.mail.actions.records import Records
+from kerwen.mail.actions.records import Records, parts
 from kerwen.mail.actions.unlock import Lease, OpenVaults
 from kerwen.mail.actions.views import View, Views
 from kerwen.mail.flags import System
@@ -21,7 +21,6 @@ from kerwen.mail.store.mailboxes import Mailbox
 
 SECTION: Final = "8-mail/"
 KEYWORDS: Final = "KERWEN.keywords"
-_AT_ONCE: Final = 16
 _LETTERS: Final = (
     (System.ANSWERED, "A"), (System.DRAFT, "D"), (System.FLAGGED, "F"), (System.SEEN, "S"),
     (System.DELETED, "T"),
@@ -84,8 +83,8 @@ class MailExport:
         except Refused:
             return  # removed meanwhile
         places = [place for place, uid in enumerate(view.uids) if uid > after_uid]
-        for at in range(0, len(places), _AT_ONCE):
-            some = places[at : at + _AT_ONCE]
+        sizes = view.sizes
+        for some in parts((place, sizes[place]) for place in places):
             raws = await self._records.messages(lease.unlocked, [view.nos[p] for p in some])
             for place in some:
                 raw = raws.get(view.nos[place])

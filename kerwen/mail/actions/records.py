@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
+from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.mail.actions import sealing
 from kerwen.mail.actions.sealing import BODY, CARD, OFF_LOOP, PAGE, WORD
@@ -34,6 +35,8 @@ LISTED: Final = (page.LIST,)
 ALL: Final = (page.LIST, page.HEAD, page.MORE)
 LOOSE_TIRING: Final = 64
 PAGES_TIRING: Final = 16
+_AT_ONCE: Final = 32  # messages that are read before others have their turn
+_AT_ONCE_BYTES: Final = 8 * limits.MIB  # theirs; a longer message is read alone
 _SPAN_MAX: Final = 8 * 1024 * 1024
 _PLACES: Final = "places"
 _PLACE_BYTES: Final = 130  # what a message takes of a page's places in memory
@@ -46,6 +49,21 @@ class KeysInUse(Protocol):
 
     def teach(self, opened: OpenVault, epoch_no: int) -> bool:
         """Gives an open vault the key of an epoch that is in use."""
+
+
+def parts(sized: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    """Messages (or whatever stands for them) by their sizes in bytes, in parts: so many may be in
+    memory at the same time."""
+    some: list[int] = []
+    total = 0
+    for one, size in sized:
+        if some and (len(some) >= _AT_ONCE or total + size > _AT_ONCE_BYTES):
+            yield some
+            some, total = [], 0
+        some.append(one)
+        total += size
+    if some:
+        yield some
 
 
 class Records:

@@ -18,7 +18,7 @@ from typing import Final
 from kerwen.base.clock import Clock, now_ms
 from kerwen.mail import dates, fields, match, message, transfer, words
 from kerwen.mail.actions import keywords
-from kerwen.mail.actions.records import LOOSE_TIRING, Records
+from kerwen.mail.actions.records import LOOSE_TIRING, Records, parts
 from kerwen.mail.actions.search_sources import HEADS_PLAIN, Sheet, Source, sources_of
 from kerwen.mail.actions.unlock import Unlocked
 from kerwen.mail.actions.views import View
@@ -32,7 +32,6 @@ from kerwen.mail.words import Query
 from kerwen.storage.database import Database
 
 _DAY_S: Final = 86_400
-_PROVED_AT_ONCE: Final = 32
 _LEAF_MAX: Final = 256 * 1024  # a longer part is an attachment, or is read as text
 _FIELDS: Final = {
     b"subject": "subject",
@@ -80,8 +79,8 @@ class Search:
         needle = _needle(key)
         nos = view.nos
         fit: Places = set()
-        for at in range(0, len(may), _PROVED_AT_ONCE):
-            some = may[at : at + _PROVED_AT_ONCE]
+        sizes = view.sizes
+        for some in parts((place, sizes[place]) for place in may):
             wanted = [nos[place] for place in some]
             raws = await self._records.messages(unlocked, wanted)
             asked = []
