@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
 from kerwen.mail import render
 from kerwen.mail.actions import sealing
@@ -106,6 +107,15 @@ async def test_over_quota_is_that_recipients_own(
     listed = await small.mail.mailboxes.listing(1)
     assert (listed.account.used, listed.account.placed) == (2800, 2)
     await small.close()
+
+
+def test_a_header_of_too_many_fields_is_not_rendered() -> None:
+    """APPEND and imports bring what no door of SMTP has seen; every field would be an object."""
+    fields = b"a:\r\n" * (2 * limits.FIELDS_TAKEN_MAX + 1)
+    with pytest.raises(Refused) as caught:
+        sealing.make(b"From: a@b.test\r\n" + fields + b"\r\ntext\r\n")
+    assert caught.value.reason is Reason.MALFORMED_MESSAGE
+    assert sealing.make(b"From: a@b.test\n\n" + b"line\n" * 100_000).size > 500_000
 
 
 async def test_a_key_delivers_once(house: House) -> None:

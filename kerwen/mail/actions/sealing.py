@@ -12,7 +12,7 @@ import msgspec
 
 from kerwen.base import limits
 from kerwen.base.errors import Reason, Refused
-from kerwen.mail import message, render
+from kerwen.mail import message, render, submission
 from kerwen.mail.render import Rendered, Threading
 from kerwen.mail.store import record
 from kerwen.mail.store.record import Head, Listing, More
@@ -77,12 +77,14 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
 
 
 def make(raw: bytes) -> Made:
-    """Renders a message. Says `TOO_LARGE`."""
+    """Renders a message. Says `TOO_LARGE`, `MALFORMED_MESSAGE` (a header of too many fields)."""
     if len(raw) > limits.MESSAGE_BYTES_MAX:
         raise Refused(
             Reason.TOO_LARGE, f"A message may have {limits.MESSAGE_BYTES_MAX // limits.MIB} MB"
         )
     root = message.scan(raw)
+    # doors take fewer, so that with what they and lists put on top it still is taken here
+    submission.check_size(raw[: root.body], 2 * limits.FIELDS_TAKEN_MAX)
     subject = render.subject_of(root.fields)
     rendered = render.rendered_of(raw, root, subject)
     threading = render.threading(root.fields, subject)
