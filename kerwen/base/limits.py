@@ -223,6 +223,7 @@ JMAP_REQUEST_MAX = 10 * MIB
 JMAP_CALLS_MAX = 64  # of one request
 JMAP_REQUESTS_AT_ONCE = 8  # of one account
 JMAP_UPLOADS_AT_ONCE = 4  # of one account
+JMAP_UPLOADS_IN_MEMORY_MAX = 512 * MIB  # of all accounts, while they come
 JMAP_UPLOADS_MAX = 1_000  # files of one account that wait to be used
 JMAP_UPLOADS_BYTES = 256 * MIB  # and their bytes
 JMAP_UPLOAD_LIFE_MS = 24 * 3_600_000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -605,6 +607,34 @@ async def test_uploads_end(world: World) -> None:
     world.house.clock.now += 25 * 3_600_000
     assert await world.house.mail.uploads.sweep() == 1
     assert (await ayna.download(blob))[0] == 404
+
+
+async def test_uploads_are_counted_by_account_and_share_their_room(world: World) -> None:
+    end, ayna = asyncio.Event(), await world.person()
+    # the same account by another name has no places of its own
+    other = {"authorization": "Basic " + base64.b64encode(b"@ayna:kerwen.test:secret-1").decode()}
+    url = ayna.session["uploadUrl"].replace("{accountId}", ayna.id)
+    room = world.door.areas[1]._room  # type: ignore[attr-defined]
+    whole = room.left
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"a" * 1_000
+        await end.wait()
+        yield b"b"
+
+    async def upload(headers: dict[str, str], data: object = b"c" * 1_000) -> int:
+        async with world.session.post(url, data=data, headers=headers) as answer:
+            return answer.status
+
+    slow = [asyncio.create_task(upload(ayna.headers, slowly())) for _ in range(4)]
+    while room.left != whole - 4_000:  # noqa: ASYNC110 - a few turns of the loop
+        await asyncio.sleep(0)
+    assert await upload(other) == await upload(ayna.headers) == 429
+    end.set()
+    assert await asyncio.gather(*slow) == [201] * 4
+    assert (await upload(other), room.left) == (201, whole)
+    room.left = 999
+    assert (await upload(ayna.headers), room.left) == (503, 999)
 
 
 async def events(person: Person, count: int, **query: str) -> list[Json]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -14,10 +16,11 @@ from kerwen.api.jmap.api import PATH, JmapApi, problem, shown
 from kerwen.api.jmap.registry import Work
 from kerwen.api.jmap.sessions import Sessions
 from kerwen.base import limits
-from kerwen.base.errors import Reason, Refused
+from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.mail.jmap.errors import MethodError, RequestError
 from kerwen.mail.jmap.requests import Batch
 
+_ROOM_IN_MS: Final = 10_000
 _OCTETS: Final = "application/octet-stream"
 # a file may be anything, a page too: nothing in it runs in our name
 _SAFE: Final = [
@@ -37,6 +40,7 @@ class FilesApi:
     def __init__(self, api: JmapApi, sessions: Sessions) -> None:
         self._api = api
         self._sessions = sessions
+        self._room = _Room(limits.JMAP_UPLOADS_IN_MEMORY_MAX)
 
     def routes(self) -> list[Route]:
         """The table."""
@@ -63,18 +67,13 @@ class FilesApi:
             kind = _OCTETS
         if not kind.isprintable() or not kind.isascii():
             kind = _OCTETS
-        if entry.uploads >= limits.JMAP_UPLOADS_AT_ONCE:
-            return problem(
-                RequestError("limit", "Too many at once", 429, limit="maxConcurrentUpload")
-            )
-        entry.uploads += 1
+        uploads = self._api.deeds.uploads
         try:
-            with self._sessions.held(entry):
-                data = await _received(request)
-                uploads = self._api.deeds.uploads
+            with self._sessions.uploading(entry), self._room.place() as place:
+                data = await _received(request, place)
                 upload_no = await uploads.add(entry.account_no, kind, data)
-        finally:
-            entry.uploads -= 1
+        except RequestError as error:
+            return problem(error)
         told = {
             "accountId": entry.account_id,
             "blobId": ids.upload_id(self._api.deeds.tags, entry.account_no, upload_no),
@@ -113,8 +112,32 @@ class FilesApi:
         return Reply(found.data, 200, headers)
 
 
-async def _received(request: Request) -> bytes:
-    """The whole body. Says `TOO_LARGE`."""
+class _Room:
+    """Bytes of all uploads that are in memory at the same time."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    @contextmanager
+    def place(self) -> Iterator[Callable[[int], None]]:
+        """What takes so many bytes more. It says `Unavailable`: BUSY."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if size > self.left:
+                raise Unavailable(Unready.BUSY, _ROOM_IN_MS)
+            self.left -= size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self.left += taken
+
+
+async def _received(request: Request, take: Callable[[int], None]) -> bytes:
+    """The whole body. Says `TOO_LARGE`; what `take` says."""
     most = limits.MESSAGE_BYTES_MAX
     declared = request.header(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > most:
@@ -125,5 +148,6 @@ async def _received(request: Request) -> bytes:
         size += len(part)
         if size > most:
             raise Refused(Reason.TOO_LARGE, f"A file may have {most} bytes")
+        take(len(part))
         parts.append(part)
     return b"".join(parts)

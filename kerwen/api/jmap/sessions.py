@@ -14,6 +14,7 @@ import binascii
 import hashlib
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -31,13 +32,12 @@ _SWEEP_S: Final = 15.0
 class Entry:
     """Somebody who asked of late."""
 
-    __slots__ = ("account_id", "ended", "running", "signed", "uploads", "used_s")
+    __slots__ = ("account_id", "ended", "running", "signed", "used_s")
 
     def __init__(self, signed: SignedIn, account_id: str) -> None:
         self.signed = signed
         self.account_id = account_id
         self.running = 0
-        self.uploads = 0
         self.used_s = time.monotonic()
         self.ended = False
 
@@ -60,7 +60,8 @@ class Sessions:
         self._proved = proved
         self._key = secrets.token_bytes(32)
         self._kept: dict[bytes, Entry] = {}
-        self._running: dict[int, int] = {}  # requests of each account
+        self._running: Counter[int] = Counter()  # requests of each account
+        self._uploading: Counter[int] = Counter()
         self._sweep: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -138,22 +139,32 @@ class Sessions:
     @contextmanager
     def running(self, entry: Entry) -> Iterator[None]:
         """Counts a request while it runs. Raises `RequestError(limit)`."""
+        with self._counted(
+            entry, self._running, limits.JMAP_REQUESTS_AT_ONCE, "maxConcurrentRequests"
+        ):
+            yield
+
+    @contextmanager
+    def uploading(self, entry: Entry) -> Iterator[None]:
+        """Counts an upload while it runs. Raises `RequestError(limit)`."""
+        with self._counted(
+            entry, self._uploading, limits.JMAP_UPLOADS_AT_ONCE, "maxConcurrentUpload"
+        ):
+            yield
+
+    @contextmanager
+    def _counted(self, entry: Entry, counts: Counter[int], most: int, limit: str) -> Iterator[None]:
         account_no = entry.account_no
-        count = self._running.get(account_no, 0)
-        if count >= limits.JMAP_REQUESTS_AT_ONCE:
-            raise RequestError(
-                "limit", "Too many requests at once", 429, limit="maxConcurrentRequests"
-            )
-        self._running[account_no] = count + 1
-        with self.held(entry):
-            try:
+        if counts[account_no] >= most:
+            raise RequestError("limit", "Too many at once", 429, limit=limit)
+        counts[account_no] += 1
+        try:
+            with self.held(entry):
                 yield
-            finally:
-                left = self._running[account_no] - 1
-                if left:
-                    self._running[account_no] = left
-                else:
-                    del self._running[account_no]
+        finally:
+            counts[account_no] -= 1
+            if not counts[account_no]:
+                del counts[account_no]
 
     @contextmanager
     def held(self, entry: Entry) -> Iterator[None]:
