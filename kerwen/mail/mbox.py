@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from kerwen.base import limits
-from kerwen.mail import encoded_words
+from kerwen.mail import encoded_words, submission
 from kerwen.mail.flags import System
 
 _BREAK: Final = re.compile(rb"\n\r?\n(From [^\n]{0,998}\d\d:\d\d[^\n]{0,998}\n)")
@@ -130,7 +130,7 @@ class MboxSplitter:
 def of_mbox(from_line: bytes, raw: bytes, folder: str) -> Found:
     """A message of an mbox, with what its own fields say of its state."""
     raw = crlf(_QUOTED.sub(rb"\1", raw))
-    head = raw[: raw.find(b"\r\n\r\n") + 2 or len(raw)]
+    head = raw[: submission.header_end(raw)]
     flags = 0
     labels: str | None = None
     for match in _OWN.finditer(head):

@@ -20,7 +20,7 @@ import msgspec
 from kerwen.base import limits
 from kerwen.base.clock import Clock
 from kerwen.base.errors import Refused, Unavailable
-from kerwen.mail import fields, retry, trace
+from kerwen.mail import fields, retry, submission, trace
 from kerwen.mail.actions.bring_home import BringHome
 from kerwen.mail.actions.hand_on import HandOn
 from kerwen.mail.actions.queue import LEASE_MS, Leased, Queue, Result, Verdict
@@ -221,7 +221,7 @@ class MailSender:
             raw = await self._queue.message(leased.queue_no)
         except Refused:
             return _same(leased, Verdict.FAILED, "5.3.0", "the message was damaged while it waited")
-        if trace.is_looping(fields.read(raw[: raw.find(b"\r\n\r\n") + 2 or None])):
+        if trace.is_looping(fields.read(raw[: submission.header_end(raw)])):
             return _same(leased, Verdict.FAILED, "5.4.6", "it has been passed on without end")
         if self._home.is_home(leased.domain):
             return await self._home.run(leased, raw)

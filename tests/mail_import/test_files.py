@@ -114,6 +114,13 @@ def test_a_message_that_is_too_long_is_passed_over(monkeypatch: pytest.MonkeyPat
     assert splitter.too_long == 1
 
 
+def test_a_message_of_nothing_but_fields_has_its_flags_too() -> None:
+    splitter = MboxSplitter()
+    found = splitter.feed(b"From a@b.test Mon Jan  1 10:00:00 2024\nSubject: x\nStatus: RO\n")
+    (one,) = [*found, *splitter.end()]
+    assert one.flags == SEEN
+
+
 @pytest.mark.parametrize(
     ("fields", "folder", "flags"),
     [

@@ -128,11 +128,6 @@ class Mail:
             found.append(rest[limits.HEADER_SHOWN_MAX :].rstrip(b"\r\n") + b"\r\n")
         return b"".join(found) + b"\r\n"
 
-    @property
-    def body_start(self) -> int:
-        """Where the body begins in the message as it came."""
-        return self._end
-
     # --- the body
 
     def body(self, transform: str, types: tuple[str, ...] = ()) -> list[str]:
