@@ -404,3 +404,10 @@ def test_work_is_bounded() -> None:
     assert "too much text" in does(ALL + slow, "\n" + "a" * 900_000)
     wild = 'if body :raw :matches "' + "*a" * 3000 + '*b" { discard; }'
     assert does(ALL + wild, "\n" + "a" * 900_000) == "keep"
+
+
+def test_a_changed_header_keeps_the_fields_that_were_not_read() -> None:
+    many = [b"X-%d: a\r\n" % number for number in range(limits.FIELDS_SHOWN_MAX + 3)]
+    one = Mail(b"".join(many) + b"\r\nbody\r\n", "", "")
+    one.add("X-New", "b", last=False)
+    assert one.header(one.version()) == b"X-New: b\r\n" + b"".join(many) + b"\r\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -62,6 +63,7 @@ class Mail:
         self.recipient = recipient
         self._end = submission.header_end(raw)
         self._lines: list[Line] | None = None
+        self._lines_end = 0  # up to where they were read
         self._root: Part | None = None
         self._texts: dict[tuple[str, tuple[str, ...]], list[str]] = {}
         self._versions: list[bytes | None] = [None]
@@ -74,11 +76,10 @@ class Mail:
         """Every field, from top to bottom."""
         if self._lines is None:
             header = self.raw[: self._end][: limits.HEADER_SHOWN_MAX]
-            found = fields.split(header)
-            self._lines = [
-                Line(one.name, header[one.start : one.end])
-                for one, _ in zip(found, range(limits.FIELDS_SHOWN_MAX), strict=False)
-            ]
+            most = limits.FIELDS_SHOWN_MAX
+            found = list(islice(fields.split(header), most + 1))
+            self._lines_end = found[most].start if len(found) > most else len(header)
+            self._lines = [Line(one.name, header[one.start : one.end]) for one in found[:most]]
         return self._lines
 
     def named(self, name: str) -> list[Line]:
@@ -123,9 +124,9 @@ class Mail:
         found = []
         for line in self.lines:
             found.append(line.raw if line.raw.endswith(_FOLDS) else line.raw + b"\r\n")
-        rest = self.raw[: self._end]
-        if len(rest) > limits.HEADER_SHOWN_MAX:  # what was not read is kept
-            found.append(rest[limits.HEADER_SHOWN_MAX :].rstrip(b"\r\n") + b"\r\n")
+        rest = self.raw[self._lines_end : self._end].rstrip(b"\r\n")
+        if rest:  # what was not read is kept
+            found.append(rest + b"\r\n")
         return b"".join(found) + b"\r\n"
 
     # --- the body
