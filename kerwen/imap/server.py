@@ -1,9 +1,8 @@
-"""All IMAP connections of the process: how many, for how long, and how they end."""
+"""All IMAP connections of the process, and the room for messages that come."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable
 
@@ -12,7 +11,7 @@ from kerwen.imap.capabilities import capabilities
 from kerwen.imap.connection import ImapConnection
 from kerwen.imap.deeds import Deeds
 from kerwen.imap.protocol import responses
-from kerwen.net.connections import Connections, is_loopback
+from kerwen.net.connections import Connections
 
 
 class ImapServer(Connections[ImapConnection]):
@@ -26,20 +25,12 @@ class ImapServer(Connections[ImapConnection]):
         slow_failures: bool = True,
         connections_max: int = limits.IMAP_CONNECTIONS_MAX,
     ) -> None:
-        super().__init__()
+        super().__init__(plain=plain, slow_failures=slow_failures, connections_max=connections_max)
         self.deeds = deeds
-        self.tls: ssl.SSLContext | None = None
-        self.slow_failures = slow_failures
-        self._plain = plain
-        self._most = connections_max
         self._room = limits.IMAP_IN_MEMORY_MAX
         self._wanting: deque[tuple[int, Callable[[], None]]] = deque()
         self._doubting: asyncio.Task[None] | None = None
         deeds.sign_in.doubt = self._doubt
-
-    def take_tls(self, context: ssl.SSLContext | None) -> None:
-        """What STARTTLS is served with."""
-        self.tls = context
 
     # --- connections
 
@@ -51,17 +42,6 @@ class ImapServer(Connections[ImapConnection]):
         """A protocol for a new connection under TLS."""
         return ImapConnection(self, secure=True)
 
-    def admit(self, connection: ImapConnection) -> bool:
-        """Takes a connection in; false if there are too many."""
-        if self.stopping or len(self.connections) >= self._most:
-            return False
-        self.enter(connection)
-        return True
-
-    def dismiss(self, connection: ImapConnection) -> None:
-        """A connection is gone."""
-        self.connections.discard(connection)
-
     def greeting(self, connection: ImapConnection) -> bytes:
         """The capabilities that the greeting tells."""
         return responses.capability(
@@ -72,10 +52,6 @@ class ImapServer(Connections[ImapConnection]):
                 compressed=False,
             )
         )
-
-    def plain_allowed(self, address: str) -> bool:
-        """Whether a password may come without TLS from there."""
-        return self._plain and is_loopback(address)
 
     # --- room for messages that come
 

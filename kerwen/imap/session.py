@@ -42,9 +42,8 @@ class Line(Protocol):
     address: str
     compressed: bool
 
-    @property
-    def failed_s(self) -> float:
-        """How long a failed log-in waits for its answer."""
+    async def failed(self) -> None:
+        """Whoever guesses waits."""
 
     @property
     def may_log_in(self) -> bool:

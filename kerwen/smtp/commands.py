@@ -67,7 +67,7 @@ class Reset(Command, frozen=True, gc=False):
 
 
 class StartTls(Command, frozen=True, gc=False):
-    """STARTTLS. Reply 220, shake hands, then call `tls_started`."""
+    """STARTTLS. Reply 220, call `forget`, shake hands, then call `tls_started`."""
 
 
 class Login(Command, frozen=True, gc=False):

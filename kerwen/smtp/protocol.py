@@ -204,12 +204,16 @@ class Protocol:
             self._advance(command, good=answer.code < 400)
         return answer.render()
 
+    def forget(self) -> None:
+        """What came and was not taken counts for nothing: hands will be shaken."""
+        assert self.stage is S.TLS
+        self._buffer = b""
+
     def tls_started(self) -> None:
         """Hands are shaken: everything that was said before is forgotten (RFC 3207 §4.2)."""
         assert self.stage is S.TLS
         self.tls = True
         self.hello = None
-        self._buffer = b""
         self.stage = S.START
         self._forget()
 

@@ -6,13 +6,11 @@ import ssl
 from collections import Counter
 
 from kerwen.base import limits
-from kerwen.net.connections import Connections, is_loopback
-from kerwen.smtp import replies
+from kerwen.net.connections import Connections, End
 from kerwen.smtp.connection import SmtpConnection
 from kerwen.smtp.deeds import Deeds
 from kerwen.smtp.protocol import Offer
 from kerwen.smtp.rates import network
-from kerwen.smtp.replies import Reply
 
 
 class SmtpServer(Connections[SmtpConnection]):
@@ -32,17 +30,13 @@ class SmtpServer(Connections[SmtpConnection]):
         connections_max: int = limits.SMTP_CONNECTIONS_MAX,
         memory_max: int = limits.SMTP_IN_MEMORY_MAX,
     ) -> None:
-        super().__init__()
+        super().__init__(plain=plain, slow_failures=limited, connections_max=connections_max)
         self.deeds = deeds
-        self.tls: ssl.SSLContext | None = None
-        self.slow_failures = limited
         self.messages = 0
         self.bytes = 0
         self.turned_away = 0
         self._host = host
-        self._plain = plain
         self._limited = limited
-        self._most = connections_max
         self._room = memory_max
         self._share = memory_max // 4
         self._held: Counter[str] = Counter()
@@ -51,7 +45,7 @@ class SmtpServer(Connections[SmtpConnection]):
 
     def take_tls(self, context: ssl.SSLContext | None) -> None:
         """What STARTTLS is served with."""
-        self.tls = context
+        super().take_tls(context)
         self._offers.clear()
 
     # --- connections
@@ -70,7 +64,7 @@ class SmtpServer(Connections[SmtpConnection]):
 
     def offer(self, *, own: bool, address: str) -> Offer:
         """What a connection from there may do."""
-        trusting = own and self._plain and is_loopback(address)
+        trusting = own and self.plain_allowed(address)
         found = self._offers.get((own, trusting))
         if found is None:
             found = Offer(
@@ -83,25 +77,22 @@ class SmtpServer(Connections[SmtpConnection]):
             self._offers[own, trusting] = found
         return found
 
-    def admit(self, connection: SmtpConnection) -> Reply | None:
+    def admit(self, connection: SmtpConnection) -> End | None:
         """Takes a connection in, or says why not."""
-        if self.stopping:
-            return replies.STOPPING
         who = network(connection.address)
-        if len(self.connections) >= self._most or (
-            self._limited and self._neighbours[who] >= limits.SMTP_CONNECTIONS_PER_ADDRESS
-        ):
+        crowd = self._limited and self._neighbours[who] >= limits.SMTP_CONNECTIONS_PER_ADDRESS
+        refusal = End.FULL if crowd else super().admit(connection)
+        if refusal is None:
+            self._neighbours[who] += 1
+        elif refusal is End.FULL:
             self.turned_away += 1
-            return replies.TOO_BUSY
-        self._neighbours[who] += 1
-        self.enter(connection)
-        return None
+        return refusal
 
     def dismiss(self, connection: SmtpConnection) -> None:
         """A connection is gone."""
         if connection not in self.connections:
             return
-        self.connections.discard(connection)
+        super().dismiss(connection)
         who = network(connection.address)
         self._neighbours[who] -= 1
         if self._neighbours[who] <= 0:

@@ -15,6 +15,7 @@ from kerwen.base.errors import Reason, Refused, Unavailable, Unready
 from kerwen.imap import connection as connection_module
 from kerwen.imap import replies, wildcards
 from kerwen.net import certificates, tls
+from kerwen.net.door_connection import EARLY_S
 from tests.imap.client import Client
 from tests.imap.world import World
 from tests.mail_store.house import letter
@@ -216,13 +217,22 @@ async def test_silence_ends_a_connection(world: World) -> None:
     early, late = await world.connect(), await world.ayna("INBOX")
     await late.idle()
     for connection in tuple(world.imap.connections):
-        connection.check_time(world.imap.now + connection_module.EARLY_S + 1)
+        connection.check_time(world.imap.now + EARLY_S + 1)
     assert (await early.gone()).startswith(b"* BYE [TIMEOUT]")
     await world.house.deliver(letter(1), 1)
     assert await late.line() == b"* 1 EXISTS"
     for connection in tuple(world.imap.connections):
         connection.check_time(world.imap.now + connection_module.IDLE_S + 1)
     assert (await late.gone()).startswith(b"* BYE [TIMEOUT]")
+
+
+async def test_who_says_no_more_is_still_answered(world: World) -> None:
+    client = await world.connect()
+    client.send(b"a LOGIN ayna secret-1\r\nb SELECT INBOX\r\nc NOOP\r\n")
+    client.writer.write_eof()
+    for tag in (b"a", b"b", b"c"):  # the second is not read before the first is done
+        assert (await client.end(tag)).status == "OK"
+    assert await client.gone() == b""
 
 
 async def test_stop(world: World) -> None:

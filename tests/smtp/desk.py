@@ -139,4 +139,5 @@ class Desk:
 
     def shake_hands(self) -> None:
         assert self.protocol.stage is Stage.TLS
+        self.protocol.forget()
         self.protocol.tls_started()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from kerwen.imap.session import Session
 
 FAILURES_MAX: Final = 3
-FAILED_S: Final = 1.0  # how long a failed log-in waits for its answer
 _FAILED: Final = frozenset(
     {
         Reason.WRONG_PASSWORD,
@@ -111,7 +109,7 @@ def _proved(session: Session, shown: Shown) -> Awaitable[SignedIn]:
 async def _failed(session: Session, refusal: Refused) -> Ending:
     """Who guesses waits, and may not guess often."""
     session.failures += 1
-    await asyncio.sleep(session.line.failed_s)
+    await session.line.failed()
     if session.failures >= FAILURES_MAX:
         session.line.hang_up(responses.untagged("BYE", "Too many failed log-ins"))
     return session.refused(refusal)
