@@ -85,15 +85,7 @@ def build_jmap(
     registry.add(scripts.capability())
     registry.add(vacation.capability())
     registry.add(push.capability())
-    api = JmapApi(deeds, sessions, registry, _base_url(config))
+    api = JmapApi(deeds, sessions, registry, config.https_url)
     listeners = push.Listeners(mail.watches, mail.push_states, sign_in, feed)
     areas: list[Area] = [api, FilesApi(api, sessions), push.PushApi(api, sessions, listeners)]
     return JmapDoor(areas, sessions, registry, listeners)
-
-
-def _base_url(config: Config) -> str:
-    """Where clients find us whose requests do not tell how they came."""
-    ports = {listen.kind: listen.port for listen in config.listeners()}
-    host = config.server_name.partition(":")[0]
-    port = ports.get("https", 443)
-    return f"https://{host}" if port == 443 else f"https://{host}:{port}"

@@ -556,14 +556,13 @@ async def _forget(tx: Tx, account_no: int, erase: bool) -> None:
 
 def _well_known(config: Config) -> WellKnown:
     """What the server says of itself, where a client that knows only the domain looks."""
-    ports = {listen.kind: listen.port for listen in config.listeners()}
-    host = config.server_name.partition(":")[0]
+    ports = config.ports
     if config.dev:
         base = f"http://127.0.0.1:{ports['http']}" if "http" in ports else ""
         server = f"127.0.0.1:{ports.get('federation', 8448)}"
     else:
-        port = ports.get("https", 443)
-        base = f"https://{host}" if port == 443 else f"https://{host}:{port}"
+        host = config.server_name.partition(":")[0]
+        base = config.https_url
         server = f"{host}:{ports.get('federation', 8448)}"
     more: dict[str, Any] = {}
     if config.janus is not None:  # where older clients look for calls (MSC4143)

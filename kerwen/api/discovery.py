@@ -32,10 +32,7 @@ class DiscoveryApi:
         self._domain = config.server_name.partition(":")[0]
         self._doors = client_settings.doors(config)
         self._policy = mta_sts.text(mta_sts.of_house(self._domain, config.mta_sts))
-        ports = {listen.kind: listen.port for listen in config.listeners()}
-        host = "127.0.0.1" if config.dev else self._domain
-        port = ports.get("https", 443)
-        self._base = f"https://{host}" if port == 443 else f"https://{host}:{port}"
+        self._base = config.https_url
 
     def routes(self) -> Iterable[Route]:
         """Its lines of the table."""

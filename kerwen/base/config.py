@@ -31,8 +31,6 @@ PORTS: Final = {
 """Every kind of listener and its standard port."""
 
 CHAT_KINDS: Final = frozenset({"http", "https", "federation"})
-MAIL_KINDS: Final = frozenset(PORTS) - CHAT_KINDS
-SERVED_KINDS: Final = frozenset(PORTS)
 TLS_KINDS: Final = frozenset({"https", "federation", "submissions", "imaps", "pop3s"})
 
 ACME_DIRECTORIES: Final = {
@@ -394,6 +392,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 found.append(Listen(kind, host, base + _OTHER_HTTP))
         return tuple(found)
 
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where each kind listens; of two places the one that counts as the address."""
+        return {listen.kind: listen.port for listen in self.listeners()}
+
+    @property
+    def https_url(self) -> str:
+        """Where programs find the HTTPS door, without a slash at the end."""
+        host = "127.0.0.1" if self.dev else self.server_name.partition(":")[0]
+        port = self.ports.get("https", 443)
+        return f"https://{host}" if port == 443 else f"https://{host}:{port}"
+
     def _has(self, kind: str) -> bool:
         if kind == "federation":
             return self.chat == "on"
@@ -569,8 +579,6 @@ def _check_file(name: str, path: str | None) -> None:
 def _check_listeners(config: Config) -> None:
     taken: dict[tuple[str, int], str] = {}
     for listen in config.listeners():
-        if listen.kind not in SERVED_KINDS:
-            continue
         if listen.tls and not config.dev and config.tls_cert is None and config.acme is None:
             raise BadConfig(
                 f"{listen.kind} needs tls_cert and tls_key, or acme"

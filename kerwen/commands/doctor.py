@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from kerwen.api import admin_socket
-from kerwen.base.config import SERVED_KINDS, Config
+from kerwen.base.config import Config
 
 _ROOM_BAD: Final = 256 << 20
 _ROOM_POOR: Final = 2 << 30
@@ -108,8 +108,6 @@ def _ports(config: Config) -> Iterator[Finding]:
         yield Finding("good", "ports", "the server runs")
         return
     for listen in config.listeners():
-        if listen.kind not in SERVED_KINDS:
-            continue
         family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -126,8 +124,7 @@ def _certificate(config: Config) -> Iterator[Finding]:
         yield from _acme(config)
         return
     if config.tls_cert is None or config.tls_key is None:
-        served = [w for w in config.listeners() if w.kind in SERVED_KINDS]
-        if not config.dev and any(listen.tls for listen in served):
+        if not config.dev and any(listen.tls for listen in config.listeners()):
             yield Finding("bad", "certificate", "there is none: give acme, or tls_cert and tls_key")
         return
     yield from _of_files(config, Path(config.tls_cert), Path(config.tls_key))

@@ -19,7 +19,7 @@ import dns.nameserver
 import dns.resolver
 import dns.reversename
 
-from kerwen.base.config import SERVED_KINDS, Config, Listen
+from kerwen.base.config import Config, Listen
 from kerwen.commands.records import Record, records
 from kerwen.mail import mta_sts
 from kerwen.net import tls
@@ -207,8 +207,7 @@ def _doors(config: Config, host: str, addresses: Sequence[str]) -> Iterator[Told
     context = _trust(config)
     for address in addresses:
         for listen in config.listeners():
-            if listen.kind in SERVED_KINDS:
-                yield _door(listen, host, address, context)
+            yield _door(listen, host, address, context)
 
 
 def _trust(config: Config) -> ssl.SSLContext:
@@ -269,7 +268,7 @@ def _line(line: socket.socket) -> bytes:
 
 
 def _files(config: Config, host: str, addresses: Sequence[str]) -> Iterator[Told]:
-    ports = {w.kind: w.port for w in config.listeners()}
+    ports = config.ports
     if "https" not in ports:
         return
     place, context = (addresses[0], ports["https"]), _trust(config)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kerwen.base.config import ACME_DIRECTORIES, SERVED_KINDS, Config
+from kerwen.base.config import ACME_DIRECTORIES, Config
 from kerwen.mail import mta_sts
 from kerwen.mail.report_letter import DMARC_NAME, TLS_NAME
 from kerwen.mail.store.dkim_files import DkimFiles
@@ -77,7 +77,7 @@ def records(config: Config, addresses: Sequence[str] = ()) -> Iterator[Record]:
     if digest and config.has_mail:
         about = "the server's key, for mail servers that do DANE (needs DNSSEC)"
         yield Record(f"_25._tcp.{host}", "TLSA", f"3 1 1 {digest}", about, "may")
-    ports = {listen.kind: listen.port for listen in config.listeners()}
+    ports = config.ports
     if "federation" in ports and not port:
         about = "other Matrix servers, where /.well-known/matrix/server cannot be served"
         for service in ("_matrix-fed", "_matrix"):
@@ -103,7 +103,7 @@ def _mail(config: Config, host: str) -> Iterator[Record]:
 
 
 def _mail_names(config: Config, host: str) -> Iterator[Record]:
-    ports = {w.kind: w.port for w in config.listeners() if w.kind in SERVED_KINDS}
+    ports = config.ports
     for kind, service in _SERVICES:
         if kind in ports:
             value = f"0 1 {ports[kind]} {host}."

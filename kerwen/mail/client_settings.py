@@ -46,7 +46,7 @@ def doors(config: Config) -> tuple[Door, ...]:
     if not config.has_mail:
         return ()
     host = "127.0.0.1" if config.dev else config.server_name.partition(":")[0]
-    ports = {listen.kind: listen.port for listen in config.listeners()}
+    ports = config.ports
     found = [Door(use, host, ports[kind], tls) for kind, use, tls in _KINDS if kind in ports]
     return tuple(found)
 

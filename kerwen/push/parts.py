@@ -74,7 +74,7 @@ def build_push(
 def own_origins(config: Config, base_url: str) -> frozenset[str]:
     """Scheme, host and port by which this server may be named."""
     host = urlsplit("//" + config.server_name).hostname or config.server_name
-    ports = {listen.kind: listen.port for listen in config.listeners()}
+    ports = config.ports
     found = {origin_of(base_url), f"https://{host}:443"}
     hosts = {host, "localhost", "127.0.0.1"} if config.dev else {host}
     for kind in ("http", "https"):
