@@ -50,10 +50,10 @@ class Deeds:
 class Session:
     """One client's conversation."""
 
-    def __init__(self, deeds: Deeds, line: LineConnection[Item], reader: Reader) -> None:
+    def __init__(self, deeds: Deeds, line: LineConnection[Item]) -> None:
         self._deeds = deeds
         self._line = line
-        self._reader = reader
+        self.reader = Reader()
         self._sender: Sender | None = None
         self._mechanism = ""  # of an AUTHENTICATE that waits for its answer
         self._failures = 0
@@ -100,14 +100,9 @@ class Session:
         if handler is None:
             self._wrong(Bad("There is no such command"))
             return
-        if command.name not in _FREE:
-            if self._sender is None:
-                self._line.say(reply("NO", "Log in first"))
-                return
-            if not await self._deeds.prove.still(self._sender):
-                self._line.hang_up(reply("BYE", "The session has ended"))
-                return
         try:
+            if command.name not in _FREE and not await self._may():
+                return
             await handler(self, command.arguments)
         except BadScript as bad:
             self._line.say(reply("NO", str(bad)))
@@ -116,6 +111,16 @@ class Session:
             self._line.say(reply("NO", refusal.public_text, code))
         except Unavailable:
             self._line.say(reply("NO", "The server cannot do this now", b"TRYLATER"))
+
+    async def _may(self) -> bool:
+        """Whether somebody is logged in, and may still go on; says so if not."""
+        if self._sender is None:
+            self._line.say(reply("NO", "Log in first"))
+            return False
+        if await self._deeds.prove.still(self._sender):
+            return True
+        self._line.hang_up(reply("BYE", "The session has ended"))
+        return False
 
     # --- any time
 
@@ -172,7 +177,7 @@ class Session:
                 self._ask(b"")
 
     def _ask(self, challenge: bytes) -> None:
-        self._reader.asking = True
+        self.reader.asking = True
         self._line.say(string(base64.b64encode(challenge)) + b"\r\n")
 
     async def _answered(self, data: bytes | None) -> None:
@@ -202,7 +207,7 @@ class Session:
             return
         self._deeds.proved(self._line.address)
         self._sender = sender
-        self._reader.early = False
+        self.reader.early = False
         self._line.say(reply("OK", "Welcome"))
 
     def _proved(self, shown: Shown) -> Awaitable[Sender]:
@@ -224,7 +229,7 @@ class Session:
 
     async def _unauthenticate(self, arguments: tuple[bytes | int, ...]) -> None:
         self._sender = None
-        self._reader.early = True
+        self.reader.early = True
         self._line.say(reply("OK"))
 
     # --- scripts

@@ -17,7 +17,6 @@ ENTRY_S: Final = 5 * 60  # until log-in, however busy a client is
 
 Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
-Item_contra = TypeVar("Item_contra", contravariant=True)
 
 
 class Reader(Protocol[Item_co]):
@@ -33,13 +32,17 @@ class Reader(Protocol[Item_co]):
         """What came and was not taken counts for nothing (STARTTLS)."""
 
 
-class Session(Protocol[Item_contra]):
-    """What the commands of a connection mean."""
+class Session(Protocol[Item]):
+    """What the commands of a connection mean. `reader` is fed with what comes."""
+
+    @property
+    def reader(self) -> Reader[Item]:
+        """What makes the commands."""
 
     def greeting(self) -> bytes:
         """The first that is said."""
 
-    async def do(self, item: Item_contra) -> None:
+    async def do(self, item: Item) -> None:
         """Does a command and says the answer. Raises `ConnectionError` only."""
 
     def goodbye(self, why: str) -> bytes:
@@ -53,11 +56,11 @@ class Session(Protocol[Item_contra]):
         """The connection is gone."""
 
 
-Begin = Callable[["LineConnection[Any]"], tuple[Reader[Any], Session[Any]]]
+Begin = Callable[["LineConnection[Any]"], Session[Any]]
 
 
 class LineDoor(Connections["LineConnection[Any]"]):
-    """One door. `begin` makes what a connection needs; `plain`: whether passwords are taken
+    """One door. `begin` makes the session of a connection; `plain`: whether passwords are taken
     without TLS from this machine itself; `idle_s`: for whom is logged in."""
 
     def __init__(
@@ -90,9 +93,8 @@ class LineConnection(DoorConnection[LineDoor], Generic[Item]):
     def __init__(self, door: LineDoor, *, secure: bool) -> None:
         super().__init__(door, secure=secure)
         self._until = 0.0
-        reader, session = door.begin(self)
-        self._reader: Reader[Item] = reader
-        self._session: Session[Item] = session
+        self._session: Session[Item] = door.begin(self)
+        self._reader = self._session.reader
 
     def _begin(self) -> None:
         self._until = self._door.now + ENTRY_S

@@ -57,10 +57,10 @@ class Deeds:
 class Session:
     """One client's conversation."""
 
-    def __init__(self, deeds: Deeds, line: LineConnection[Item], reader: Reader) -> None:
+    def __init__(self, deeds: Deeds, line: LineConnection[Item]) -> None:
         self._deeds = deeds
         self._line = line
-        self._reader = reader
+        self.reader = Reader()
         self._signed: SignedIn | None = None
         self._view: View | None = None
         self._deleted: set[int] = set()  # places
@@ -198,7 +198,7 @@ class Session:
             self._ask(b"")
 
     def _ask(self, challenge: bytes) -> None:
-        self._reader.asking = True
+        self.reader.asking = True
         self._line.say(b"+ " + base64.b64encode(challenge) + b"\r\n")
 
     async def _answered(self, data: bytes) -> None:
@@ -225,10 +225,14 @@ class Session:
             await self._failed(refusal, mechanism)
             return
         self._deeds.proved(self._line.address)
-        self._signed = signed
         signed.on_end = self._thrown_out
-        found = await self._deeds.mailboxes.find(signed.account_no, INBOX)
-        self._view = await self._deeds.views.current(signed.account_no, found.mailbox_no)
+        try:
+            found = await self._deeds.mailboxes.find(signed.account_no, INBOX)
+            self._view = await self._deeds.views.current(signed.account_no, found.mailbox_no)
+        except BaseException:  # nobody is logged in without the messages
+            signed.close()
+            raise
+        self._signed = signed
         self._line.say(ok(f"{self._count} messages"))
 
     def _proved(self, shown: Shown) -> Awaitable[SignedIn]:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from sievelib.managesieve import Client
 
 from kerwen.base import limits
+from kerwen.base.errors import Unavailable, Unready
+from kerwen.mail.actions.prove_sender import ProveSender
 from kerwen.managesieve.protocol import Bad, Command, Item, Reader, TooLong, string
 from tests.smtp.conftest import either_world, world
 from tests.smtp.doors import Line, doors
@@ -58,6 +60,26 @@ async def test_sievelib_manages_scripts(either_world: World) -> None:
         await asyncio.to_thread(work)
     kept = await world.mail.scripts.kept(1)
     assert [one.name for one in kept.scripts] == ["öz"]
+
+
+async def test_who_cannot_be_asked_about_now_is_told_to_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> bool:
+        raise Unavailable(Unready.BUSY)
+
+    async with doors(world) as open_:
+        line = await open_.connect("sieve")
+        await line.until("OK")
+        await line.say(f"{LOG_IN}\r\n")
+        assert (await line.line()).startswith("OK")
+        with monkeypatch.context() as patched:
+            patched.setattr(ProveSender, "still", fail)
+            await line.say("LISTSCRIPTS\r\n")
+            assert (await line.line()).startswith("NO (TRYLATER)")
+        await line.say("LISTSCRIPTS\r\n")
+        assert (await line.line()).startswith("OK"), "the connection lives"
+        line.writer.close()
     assert (await world.mail.scripts.kept(2)).scripts == []
 
 
@@ -243,7 +265,7 @@ def test_sessions_survive_anything(pieces: list[bytes]) -> None:
 
     from kerwen.managesieve.session import Deeds, Session
 
-    session = Session(Deeds(None, None, lambda _: None, lambda _: None), Said(), Reader())  # type: ignore[arg-type]
+    session = Session(Deeds(None, None, lambda _: None, lambda _: None), Said())  # type: ignore[arg-type]
 
     async def talk() -> None:
         for item in _items([b"".join(pieces)], early=False):

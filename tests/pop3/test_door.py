@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kerwen.base.errors import Unavailable, Unready
+from kerwen.mail.actions.views import Views
 from kerwen.pop3.protocol import Item, Reader, TooLong, stuffed, top
 from tests.mail_store.house import letter
 from tests.smtp.conftest import either_world, world
@@ -62,6 +64,26 @@ async def test_poplib_reads_and_deletes(either_world: World) -> None:
         await asyncio.to_thread(work)
     assert len(await world.inbox()) == 1
     assert len(world.given) == len(world.spent) == 2
+
+
+async def test_a_log_in_without_the_messages_is_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise Unavailable(Unready.BUSY)
+
+    async with doors(world) as open_:
+        with monkeypatch.context() as patched:
+            patched.setattr(Views, "current", fail)
+            line = await open_.connect("pop3")
+            await line.say("USER ayna\r\nPASS secret-1\r\n")
+            assert (await line.until("-ERR"))[-1].startswith("-ERR [SYS/TEMP]")
+        await line.say("STAT\r\n")
+        assert await line.line() == "-ERR Log in first"
+        assert not world.sign_in._sessions, "its vault is closed"
+        await line.say("USER ayna\r\nPASS secret-1\r\nSTAT\r\n")
+        assert (await line.until("-ERR", "+OK 0 0"))[-1] == "+OK 0 0"
+        line.writer.close()
 
 
 async def _talk(open_: Doors, *lines: str, kind: str = "pop3") -> list[str]:
