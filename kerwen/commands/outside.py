@@ -317,7 +317,7 @@ def _file(
 def _reach(view: View, domain: str) -> Iterator[Told]:
     """Whether mail can leave: many providers shut port 25."""
     domain, _, port = domain.partition(":")
-    servers = sorted(view.ask("MX", domain) or ())
+    servers = sorted(view.ask("MX", domain) or (), key=lambda one: int(one.split()[0]))
     host = servers[0].split()[-1].rstrip(".") if servers else domain
     for address in view.addresses(host)[:2]:
         try:
