@@ -136,6 +136,21 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         await made.close()
 
 
+def test_reach_asks_the_mail_server_that_comes_first() -> None:
+    asked = []
+
+    class Seen:
+        def ask(self, kind: str, name: str) -> list[str]:
+            return ["10 second.example.", "5 first.example."]
+
+        def addresses(self, name: str) -> list[str]:
+            asked.append(name)
+            return []
+
+    assert list(outside._reach(Seen(), "there.example")) == []  # type: ignore[arg-type]
+    assert asked == ["first.example"]
+
+
 async def test_from_nothing_by_the_words_of_the_docs(house: House) -> None:
     house.write_config()
     await house.serve()
