@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kerwen.accounts.password import PasswordKeys
 from kerwen.accounts.store.accounts import Account
+from kerwen.api.http import Caller
 from kerwen.base.config import Config
 from kerwen.base.errors import Reason, Refused
 from kerwen.imap.server import ImapServer
@@ -19,13 +20,6 @@ from tests.imap.client import Client
 from tests.mail_store.house import SLOT, House
 
 PEOPLE = {"ayna": (1, "secret-1"), "batyr": (2, "secret-2")}
-
-
-class _Caller:
-    def __init__(self, account_no: int) -> None:
-        self.account_no = account_no
-        self.token_no = 1
-        self.locked = False
 
 
 class Accounts:
@@ -41,7 +35,7 @@ class Accounts:
     async def check(self, localpart: str, password: str) -> None:
         return None
 
-    async def caller(self, token: str) -> _Caller:
+    async def caller(self, token: str) -> Caller:
         raise Refused(Reason.UNKNOWN_TOKEN, "Unknown access token")
 
 

@@ -10,22 +10,19 @@ from typing import Any
 
 import aiohttp
 
-from kerwen.accounts.password import PasswordKeys
 from kerwen.accounts.store import accounts as account_store
-from kerwen.accounts.store.accounts import Account
-from kerwen.api.http import App, Caller
+from kerwen.api.http import App
 from kerwen.api.limiter import TokenBuckets
 from kerwen.api.routes import gather
 from kerwen.base.config import Config
-from kerwen.base.errors import Reason, Refused
 from kerwen.jmapdoor import JmapDoor, build_jmap
 from kerwen.mail.actions.sign_in import SignIn
 from kerwen.net.http import HttpServer
 from kerwen.storage.database import Database
 from kerwen.storage.feed import Feed
-from tests.mail_store.house import SLOT, House
+from tests.imap.world import PEOPLE, Accounts
+from tests.mail_store.house import House
 
-PEOPLE = {"ayna": (1, "secret-1"), "batyr": (2, "secret-2")}
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
 SUBMISSION = "urn:ietf:params:jmap:submission"
@@ -36,23 +33,6 @@ VACATION = "urn:ietf:params:jmap:vacationresponse"
 USING = [CORE, MAIL, SUBMISSION, QUOTA, BLOB, SIEVE, VACATION]
 
 Json = dict[str, Any]
-
-
-class Accounts:
-    """Stands for the accounts of the house: two people and their passwords."""
-
-    async def password(self, localpart: str | None, password: str) -> tuple[Account, PasswordKeys]:
-        account_no, right = PEOPLE.get(localpart or "", (0, None))
-        if password != right:
-            raise Refused(Reason.WRONG_PASSWORD, "Wrong name or password")
-        account = Account(account_no, localpart or "", "person", 0, False, False, False, 0, False)
-        return account, PasswordKeys(b"", SLOT)
-
-    async def check(self, localpart: str, password: str) -> None:
-        return None
-
-    async def caller(self, token: str) -> Caller:
-        raise Refused(Reason.UNKNOWN_TOKEN, "Unknown access token")
 
 
 class Bugs(logging.Handler):
