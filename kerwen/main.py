@@ -27,8 +27,9 @@ from kerwen.api.admin_socket import AdminSocket, Deed, audited
 from kerwen.api.client.accounts import Accounts
 from kerwen.api.discovery import DiscoveryApi
 from kerwen.api.health import Health
-from kerwen.api.http import App, Cost, Later, Route
+from kerwen.api.http import App, Cost, Route
 from kerwen.api.limiter import PUBLIC_RATES, TokenBuckets
+from kerwen.api.router import Later
 from kerwen.api.web import WebApp
 from kerwen.base.clock import now_ms
 from kerwen.base.config import CHAT_KINDS, BadConfig, Config, Listen, recorded_domain

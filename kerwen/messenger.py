@@ -62,8 +62,9 @@ from kerwen.api.client.to_device import ToDeviceApi
 from kerwen.api.client.ui_auth import challenge_reply
 from kerwen.api.client.user_directory import UserDirectoryApi
 from kerwen.api.client.wellknown import WellKnown
-from kerwen.api.http import Caller, Later, Masks, Reply, Request
+from kerwen.api.http import Caller, Masks, Reply, Request
 from kerwen.api.push import PushApi
+from kerwen.api.router import Later
 from kerwen.api.routes import Area
 from kerwen.app_services import store as app_services_store
 from kerwen.app_services.parts import AppServices, build_app_services, load_services

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from kerwen.api.http import Later, Route, Router
+from kerwen.api.http import Route
+from kerwen.api.router import Later, Router
 
 
 class Area(Protocol):

@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from kerwen.api.http import Access, Cost, Handler, Later, Reply, Request, Route
+from kerwen.api.http import Access, Cost, Handler, Reply, Request, Route
+from kerwen.api.router import Later
 from kerwen.base.errors import Reason, Refused
 from kerwen.media.ranges import matches
 

@@ -26,7 +26,8 @@ from kerwen.api.client.profile import ProfileApi
 from kerwen.api.client.push_rules import PushRulesApi
 from kerwen.api.client.tags import TagsApi
 from kerwen.api.client.user_directory import UserDirectoryApi
-from kerwen.api.http import App, Caller, Cost, Router
+from kerwen.api.http import App, Caller, Cost
+from kerwen.api.router import Router
 from kerwen.base.errors import Reason, Refused
 from kerwen.rooms.store.heads import add_room
 from kerwen.storage.database import Database

@@ -16,7 +16,8 @@ from kerwen.api.admin.api import AdminTable
 from kerwen.api.admin.table import Confirmations
 from kerwen.api.client.accounts import AccountHooks, Accounts, AccountSettings
 from kerwen.api.client.wellknown import WellKnown
-from kerwen.api.http import App, Cost, Router
+from kerwen.api.http import App, Cost
+from kerwen.api.router import Router
 from kerwen.media.actions.quota import Quota
 from kerwen.media.rules import MediaRules
 from kerwen.storage.database import Database, Tx

@@ -15,7 +15,8 @@ from kerwen.api.client.dehydrated import DehydratedApi
 from kerwen.api.client.keys import KeysApi
 from kerwen.api.client.room_keys import RoomKeysApi
 from kerwen.api.client.to_device import ToDeviceApi
-from kerwen.api.http import App, Caller, Cost, Reply, Request, Router
+from kerwen.api.http import App, Caller, Cost, Reply, Request
+from kerwen.api.router import Router
 from kerwen.base import signing
 from kerwen.base.errors import Reason, Refused
 from kerwen.keys.actions.backup import Backup

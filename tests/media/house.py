@@ -12,7 +12,8 @@ from urllib.parse import quote
 import orjson
 
 from kerwen.api.client.media import MediaApi
-from kerwen.api.http import App, Caller, Cost, Router
+from kerwen.api.http import App, Caller, Cost
+from kerwen.api.router import Router
 from kerwen.base.errors import Reason, Refused
 from kerwen.media.rules import MediaRules
 from kerwen.media.thumbnailer import Thumbnailer

@@ -13,7 +13,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from kerwen.api.http import Access, App, Cost, Request, Route, Router, Upgrade
+from kerwen.api.http import Access, App, Cost, Request, Route, Upgrade
+from kerwen.api.router import Router
 from kerwen.base import limits
 from kerwen.net import websocket
 from kerwen.net.http import HttpServer

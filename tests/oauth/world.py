@@ -13,8 +13,9 @@ import orjson
 
 from kerwen.accounts.actions.profile import Profiles
 from kerwen.api.client.cross_signing import CrossSigningApi
-from kerwen.api.http import App, Reply, Request, Router
+from kerwen.api.http import App, Reply, Request
 from kerwen.api.oauth.new_keys import prove_new_keys
+from kerwen.api.router import Router
 from kerwen.keys.actions.cross_sign import CrossSign
 from kerwen.keys.key_cache import KeyCache
 from kerwen.oauth.parts import build_oauth

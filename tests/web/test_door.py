@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from kerwen.api.http import App, Router
+from kerwen.api.http import App
+from kerwen.api.router import Router
 from kerwen.api.web import WebApp, takes_brotli
 
 PAGE = b"<!doctype html>" + b"x" * 500
