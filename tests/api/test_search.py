@@ -9,6 +9,7 @@ import pytest
 
 from kerwen.rooms.actions import search
 from kerwen.rooms.search_words import indexed, question, text_of, words_of
+from kerwen.rooms.store import users
 from kerwen.storage.feed import Feed
 from kerwen.storage.move import move_to_postgres
 from kerwen.storage.postgres_open import open_postgres
@@ -105,6 +106,23 @@ async def test_only_what_the_asker_may_see(both: House) -> None:
     other = await open_room(merdan, ayna, batyr)
     theirs, _ = await merdan.say(other, "nar"), await ayna.say(other, "nar")
     assert results(await found(batyr, "nar")) == [theirs]
+
+
+@pytest.mark.parametrize("order", ["recent", "rank"])
+async def test_no_word_leads_into_anothers_room(both: House, order: str) -> None:
+    """The index tells rooms apart by a word; nobody can write one, nor ask for it."""
+    ayna, batyr = await both.people("ayna", "batyr")
+    room = await open_room(ayna)
+    said = await ayna.say(room, "alma")
+    async with both.db.read() as snap:
+        room_no = await users.room_no(snap, room)
+    assert room_no is not None
+    word = indexed(room_no, "").strip()
+    await batyr.say(await open_room(batyr), f"alma {word} room{room_no} {room_no}")
+    answer = await found(ayna, "alma", order_by=order)
+    assert (results(answer), answer["count"]) == ([said], 1)
+    for asked in (word, "room", f"room{room_no}"):
+        assert (await found(ayna, asked, order_by=order))["count"] == 0
 
 
 async def test_nothing_of_redacted_events_is_left(both: House) -> None:
@@ -330,13 +348,13 @@ def test_a_question_in_both_tongues() -> None:
     asked = question("Salam ol", [7, 9])
     assert asked is not None
     assert asked.words == ["salam", "ol"]
-    assert asked.lite == '("room7" OR "room9") AND "salam"* AND "ol"'
-    assert asked.postgres == "(room7 | room9) & salam:* & ol"
+    assert asked.lite == '("\ue0007" OR "\ue0009") AND "salam"* AND "ol"'
+    assert asked.postgres == "('\ue0007' | '\ue0009') & salam:* & ol"
     assert question(" ,. ", [7]) is None
     many = question("salam", range(1000))
     assert many is not None
     assert many.lite == '"salam"*'
-    assert indexed(7, "Salam, salam ol") == "room7 salam ol"
+    assert indexed(7, "Salam, \ue0009 salam ol") == "\ue0007 salam 9 ol"
 
 
 @pytest.mark.parametrize("content", [None, [], {}, {"body": 7}, {"body": ""}, {"name": "x"}])
