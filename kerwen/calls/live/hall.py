@@ -212,6 +212,9 @@ class Hall:
             except Refused:
                 if not peer.gone:
                     self.remove(peer)
+            except Unavailable:  # all are asked again at the next look
+                self._doubted |= doubted
+                return
 
     # --- time, and Janus
 

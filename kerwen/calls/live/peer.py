@@ -122,16 +122,21 @@ class Peer:
         """Reads a line of it to the end of the line."""
         self._take(socket)
         self._heard, self._lost_at = time.monotonic(), 0.0
+        try:
+            await self._read_all(socket)
+        finally:  # also after a fault of ours: nobody stays in a call by it
+            if self._socket is socket:
+                self._socket, self._lost_at = None, time.monotonic()
+
+    async def _read_all(self, socket: WebSocket) -> None:
         while (message := await socket.receive()) is not None:
             self._heard = time.monotonic()
             if not self._may_speak():
                 socket.close(POLICY, "too many messages")
-                break
+                return
             if isinstance(message, bytes) and not await self._read(message):
                 socket.close()
-                break
-        if self._socket is socket:
-            self._socket, self._lost_at = None, time.monotonic()
+                return
 
     def _take(self, socket: WebSocket) -> None:
         before, self._socket = self._socket, socket

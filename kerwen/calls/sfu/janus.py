@@ -182,7 +182,7 @@ class Janus:
 
     def say(self, message: Event) -> None:
         """Sends what needs no answer; nothing where the line is broken."""
-        if self._socket is not None and self._session:
+        if self._socket is not None and self._socket.open and self._session:
             self._send(message)
 
     def _send(self, message: Event) -> str:
