@@ -398,8 +398,10 @@ class FileBlobs:
         if self._restock is not None:
             self._restock.cancel()
         if self._ready is not None:
-            await self.run(self._ready.drop)
+            self._ready.stop()
         await asyncio.to_thread(self._pool.shutdown)
+        if self._ready is not None:  # now nobody makes one any more
+            await asyncio.to_thread(self._ready.drop)
 
     def _whole(self, sizes: Mapping[str, int]) -> set[str]:
         whole = set()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import deque
 from typing import Final
 
@@ -29,7 +30,7 @@ _ZEROS: Final = bytes(64 * limits.KIB)
 
 
 class ReadyFiles:
-    """`take` is called by the loop, `restock` and `drop` by threads; a deque suffers both."""
+    """`take` and `stop` are called by the loop, `restock` and `drop` by threads."""
 
     def __init__(self, disk: Disk, root: str, reserve: int, clock: Clock) -> None:
         self._disk = disk
@@ -39,8 +40,9 @@ class ReadyFiles:
         self._shelves: list[tuple[int, int, deque[tuple[str, int]]]] = [
             (size, count, deque()) for size, count in SHELVES
         ]
+        self._lock = threading.Lock()  # of the shelves; never held while the disk works
         self.takes = 0
-        self._dropped = False
+        self._stopped = False
 
     def take(self, size: int) -> tuple[str, int] | None:
         """The key and the open file for a blob of so many bytes; None where none lies ready."""
@@ -49,8 +51,7 @@ class ReadyFiles:
         for room, _, shelf in self._shelves:
             if size > room:
                 continue
-            while shelf and shelf[0][1] >= old_ms:  # older ones the sweep may have
-                key, _ = shelf.popleft()
+            while (key := self._next(shelf, old_ms, old=False)) is not None:
                 try:
                     return key, self._disk.open_ready(path_of(self._root, key))
                 except OSError:
@@ -65,27 +66,37 @@ class ReadyFiles:
             if self._disk.free(self._root) - self._reserve < wanted * _SPARE:
                 return
             for size, count, shelf in self._shelves:
-                self._forget_old(shelf)
-                while len(shelf) < count and self.takes == takes and not self._dropped:
-                    shelf.append(self._make(size))
+                old_ms = self._clock() - _KEPT_MS
+                while (key := self._next(shelf, old_ms, old=True)) is not None:
+                    self._remove(key)
+                while len(shelf) < count and self.takes == takes and not self._stopped:
+                    made = self._make(size)
+                    with self._lock:
+                        shelf.append(made)
         except OSError:
             return  # blobs are made without
 
+    def stop(self) -> None:
+        """Nothing more is made: `drop` may come when the threads are done."""
+        self._stopped = True
+
     def drop(self) -> None:
         """Removes those that were not needed."""
-        self._dropped = True
         for _, _, shelf in self._shelves:
-            while shelf:
-                key, _ = shelf.popleft()
-                with contextlib.suppress(OSError):  # the sweep comes again
-                    self._disk.remove(path_of(self._root, key))
+            while (key := self._next(shelf, 2**62, old=True)) is not None:
+                self._remove(key)
 
-    def _forget_old(self, shelf: deque[tuple[str, int]]) -> None:
-        old_ms = self._clock() - _KEPT_MS
-        while shelf and shelf[0][1] < old_ms:
-            key, _ = shelf.popleft()
-            with contextlib.suppress(OSError):
-                self._disk.remove(path_of(self._root, key))
+    def _next(self, shelf: deque[tuple[str, int]], old_ms: int, *, old: bool) -> str | None:
+        """Takes the oldest file from a shelf if it was made before `old_ms`, or if it was not;
+        older ones the sweep may have."""
+        with self._lock:
+            if shelf and (shelf[0][1] < old_ms) is old:
+                return shelf.popleft()[0]
+        return None
+
+    def _remove(self, key: str) -> None:
+        with contextlib.suppress(OSError):  # the sweep comes again
+            self._disk.remove(path_of(self._root, key))
 
     def _make(self, size: int) -> tuple[str, int]:
         made_ms = self._clock()

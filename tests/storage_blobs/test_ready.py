@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,26 @@ async def test_none_are_made_where_the_disk_is_nearly_full(tmp_path: Path) -> No
     await store.prepare()
     assert files(tmp_path) == []
     await store.close()
+
+
+async def test_nothing_is_left_by_files_that_were_being_made(tmp_path: Path) -> None:
+    """The store is closed amid a restocking, whose last file comes after that."""
+
+    class Slow(Disk):
+        begun = threading.Event()
+        closing = threading.Event()
+
+        def create(self, path: str) -> int:
+            self.begun.set()
+            assert self.closing.wait(10)
+            return super().create(path)
+
+    disk = Slow()
+    store = FileBlobs(tmp_path, disk=disk)
+    made = asyncio.ensure_future(store.prepare())
+    await asyncio.to_thread(disk.begun.wait, 10)
+    closed = asyncio.ensure_future(store.close())
+    await asyncio.sleep(0)  # it has said that it ends, and waits for the thread
+    disk.closing.set()
+    await asyncio.gather(made, closed)
+    assert files(tmp_path) == []
