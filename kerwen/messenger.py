@@ -73,6 +73,7 @@ from kerwen.base.config import Config
 from kerwen.base.metrics import Number
 from kerwen.calls import figures
 from kerwen.calls import store as calls_store
+from kerwen.calls.transport import transport
 from kerwen.calls.turn import Turn
 from kerwen.export.actions.export import Export
 from kerwen.keys.actions.backup import Backup
@@ -159,7 +160,6 @@ OAUTH_PATHS: Final = (
     b"/_matrix/client/unstable/org.matrix.msc4108/",
     b"/_matrix/client/unstable/io.element.msc4388/",
 )
-CALLS_PATH: Final = "/_kerwen/calls"
 ADMIN_PATHS: Final = (b"/_kerwen/admin",)
 UNSTABLE = {
     "uk.half-shot.msc2666.query_mutual_rooms": True,
@@ -418,7 +418,7 @@ def build_messenger(
         SlidingSyncApi(sliding_sync),
         CallsApi(
             Turn(config.turn_uris, config.turn_secret or ""),
-            [calls.transport] if calls else [],
+            [transport(base_url)] if calls else [],
             clock,
         ),
         *([calls.api] if calls else []),
@@ -567,8 +567,7 @@ def _well_known(config: Config) -> WellKnown:
         server = f"{host}:{ports.get('federation', 8448)}"
     more: dict[str, Any] = {}
     if config.janus is not None:  # where older clients look for calls (MSC4143)
-        transport = {"type": "livekit", "livekit_service_url": base + CALLS_PATH}
-        more["org.matrix.msc4143.rtc_foci"] = [transport]
+        more["org.matrix.msc4143.rtc_foci"] = [transport(base)]
     return WellKnown(base, server, more=more)
 
 

@@ -8,6 +8,7 @@ them take the older one, which is ours.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -19,9 +20,9 @@ from kerwen.calls.actions.admit import DEFAULT_SLOT, Admit
 from kerwen.calls.actions.leaves import Leaves
 from kerwen.calls.live.hall import Hall
 from kerwen.calls.token import Grant, call_name
+from kerwen.calls.transport import PREFIX
 from kerwen.net.websocket import WebSocket
 
-PREFIX: Final = "/_kerwen/calls"
 _MSC4195: Final = "/_matrix/client/unstable/io.element.msc4195/rtc/livekit"
 _STABLE: Final = "/_matrix/client/v1/rtc/livekit"
 _TRUE: Final = ("1", "true")
@@ -67,17 +68,24 @@ class RuleBody(msgspec.Struct):
 
 
 class RtcApi:
-    """The routes. `url` is where LiveKit's clients connect, `ws://…` or `wss://…`."""
+    """The routes. `url` is where LiveKit's clients connect, `ws://…` or `wss://…`; `number_of`
+    says an account's number."""
 
     def __init__(
-        self, hall: Hall, admit: Admit, leaves: Leaves, url: str, server_name: str, numbers: Any
+        self,
+        hall: Hall,
+        admit: Admit,
+        leaves: Leaves,
+        url: str,
+        server_name: str,
+        number_of: Callable[[str], Awaitable[int]],
     ) -> None:
         self._hall = hall
         self._admit = admit
         self._leaves = leaves
         self._url = url
         self._server_name = server_name
-        self._number_of = numbers
+        self._number_of = number_of
 
     def routes(self) -> list[Route]:
         """The table."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
-from kerwen.api.rtc import PREFIX, RtcApi
+from kerwen.api.rtc import RtcApi
 from kerwen.base.clock import Clock
 from kerwen.base.config import Config
 from kerwen.calls.actions.admit import Admit
 from kerwen.calls.actions.leaves import Leaves
 from kerwen.calls.live.hall import Hall
 from kerwen.calls.sfu.janus import Janus
+from kerwen.calls.transport import PREFIX
 from kerwen.calls.turn import Turn
 from kerwen.rooms.actions.delay import Delay
 from kerwen.rooms.store import users
@@ -30,7 +30,6 @@ class Calls:
     hall: Hall
     leaves: Leaves
     janus: Janus
-    transport: dict[str, Any]  # where clients find them (MSC4143)
 
     def workers(self) -> list[Callable[[], Awaitable[None]]]:
         """What runs while the server does."""
@@ -68,11 +67,9 @@ def build_calls(
         async with db.read() as snap:
             return await users.user_no(snap, user_id) or 0
 
-    service = base_url + PREFIX
-    url = "ws" + service.removeprefix("http")
+    url = "ws" + base_url.removeprefix("http") + PREFIX
     api = RtcApi(hall, admit, leaves, url, config.server_name, number_of)
-    transport = {"type": "livekit", "livekit_service_url": service}
-    return Calls(api, hall, leaves, janus, transport)
+    return Calls(api, hall, leaves, janus)
 
 
 def _secret(config: Config) -> bytes:
