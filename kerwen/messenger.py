@@ -350,7 +350,7 @@ def build_messenger(
         from kerwen.media.actions.preview import Previews
 
         previews = Previews(db, blobs, outgoing, domain, clock)
-    pictures = Pictures(outgoing)
+    pictures = Pictures(outgoing) if config.has_mail else None
     media = MediaApi(
         db, blobs, feed, domain, thumbnailer, previews=previews, pictures=pictures, clock=clock
     )

@@ -187,6 +187,18 @@ async def test_a_picture_that_a_letter_names(
     assert strange.status == 401
 
 
+async def test_a_house_without_mail_fetches_nothing_that_a_letter_names(
+    tmp_path: Path, sqlite_template: Path, site: Site
+) -> None:
+    chats = sqlite_house(tmp_path, sqlite_template, mail="off")
+    ayna = await chats.person("ayna")
+    query = urlencode({"url": site.url + "/i.png"})
+    answer = await chats.call(ayna.token, "GET", "/_kerwen/mail/picture", query=query)
+    assert answer.status == 404
+    assert site.seen == []
+    await chats.close()
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
