@@ -20,7 +20,7 @@ run: ## set up and run a development server with two people in it
 	@$(BIN)/python tools/build_web.py || echo "web: going on without it" >&2
 	@$(BIN)/python tools/run_dev.py $(FLAGS)
 
-test: setup ## set up and run every test
+test: setup ## set up and run every test but the long ones
 	@$(BIN)/python tools/prepare_tests.py
 	@$(BIN)/python tools/build_web.py
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope \
