@@ -27,7 +27,7 @@ if os.environ.get("KERWEN_LONG") == "1":
 REPEATED = 40  # acknowledged deeds of a round that are asked for again
 
 
-@pytest.mark.timeout(60 + 2 * KILLS)
+@pytest.mark.timeout(60 + 4 * KILLS)
 async def test_kill_on_sqlite(fresh_server: FreshServer) -> None:
     server = fresh_server("--cheap-passwords")
     await _torture(server, KILLS, seed=1)
@@ -38,7 +38,7 @@ async def test_kill_on_sqlite(fresh_server: FreshServer) -> None:
     assert "bug" not in server.log.read_text()
 
 
-@pytest.mark.timeout(60 + 2 * KILLS_POSTGRES)
+@pytest.mark.timeout(60 + 4 * KILLS_POSTGRES)
 async def test_kill_on_postgres(
     fresh_server: FreshServer, postgres_server: postgres.Server
 ) -> None:
