@@ -13,9 +13,10 @@ export function openDatabase(
     name: string,
     version: number,
     upgrade: (db: IDBDatabase, from: number, tx: IDBTransaction) => void,
+    factory: IDBFactory = indexedDB,
 ): Promise<IDBDatabase> {
     return new Promise((resolve, reject) => {
-        const request = indexedDB.open(name, version);
+        const request = factory.open(name, version);
         request.onupgradeneeded = (event) => {
             const tx = request.transaction;
             if (tx) upgrade(request.result, event.oldVersion, tx);
@@ -29,9 +30,9 @@ export function openDatabase(
     });
 }
 
-export function deleteDatabase(name: string): Promise<void> {
+export function deleteDatabase(name: string, factory: IDBFactory = indexedDB): Promise<void> {
     return new Promise((resolve, reject) => {
-        const request = indexedDB.deleteDatabase(name);
+        const request = factory.deleteDatabase(name);
         request.onsuccess = () => resolve();
         request.onerror = () => reject(request.error ?? new Error("IndexedDB"));
         request.onblocked = () => resolve(); // it goes when the other tab lets go
@@ -47,7 +48,7 @@ export function transact<T>(
     stores: string[],
     mode: "readonly" | "readwrite",
     deed: (tx: IDBTransaction) => Promise<T> | T,
-    durability: "relaxed" | "strict" = "relaxed",
+    durability: IDBTransactionDurability = "relaxed",
 ): Promise<T> {
     return new Promise((resolve, reject) => {
         const tx = db.transaction(stores, mode, { durability });

@@ -119,6 +119,18 @@ describe("deeds", () => {
     assert.equal(await mail.waiting(), 0);
   });
 
+  it("that destroy, and are refused, bring the message back into its list", async () => {
+    const [id, other] = [bench.server.arrive(), bench.server.arrive()];
+    bench.server.keeps.add(id);
+    const mail = await bench.open();
+    await mail.show(INBOX);
+    await mail.destroy([id, other]);
+    assert.deepEqual(ids(await mail.list(INBOX)), []);
+    await rounds(mail);
+    assert.deepEqual(ids(await mail.list(INBOX)), [id]);
+    assert.equal(await mail.waiting(), 0);
+  });
+
   it("are not shown undone by an answer that knows nothing of them yet", async () => {
     const id = bench.server.arrive();
     const mail = await bench.open();

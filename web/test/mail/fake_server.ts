@@ -31,7 +31,8 @@ export class FakeServer {
   now = Date.parse("2026-03-01T10:00:00Z");
   maxDelayedSend = 86400 * 30;
   blobCapability = true;
-  limits = { set: 500 };
+  /** Messages that it does not let be destroyed. */
+  keeps = new Set<Id>();
   private next = 1;
   private streams = new Set<ReadableStreamDefaultController<Uint8Array>>();
 
@@ -353,6 +354,10 @@ export class FakeServer {
       else out.updated[id] = null;
     }
     for (const id of args.destroy ?? []) {
+      if (this.keeps.has(id)) {
+        out.notDestroyed[id] = { type: "forbidden" };
+        continue;
+      }
       if (!this.emails.delete(id)) out.notDestroyed[id] = { type: "notFound" };
       else {
         out.destroyed.push(id);

@@ -102,7 +102,7 @@ async function tellServer(desk: Desk, deeds: DeedRow[]): Promise<void> {
   const answer = error === null ? answers.of(call) : null;
   const failed =
     answer === null
-      ? Object.keys(update)
+      ? [...Object.keys(update), ...destroyed]
       : [...Object.keys(answer.notUpdated ?? {}), ...Object.keys(answer.notDestroyed ?? {})];
   await desk.shelf.write(["deeds"], async (tx) => {
     for (const { no } of deeds) if (no !== undefined) tx.delete("deeds", no);
@@ -116,9 +116,12 @@ async function asServerHasIt(desk: Desk, ids: Id[], type: string): Promise<void>
   const call = batch.add<GetAnswer<EmailHead>>("Email/get", { ids, properties: HEAD_PROPERTIES });
   const answer = (await desk.line.send(batch)).of(call);
   await desk.shelf.write(HEAD_STORES, async (tx) => {
+    const gone = (await tx.many("emails", answer.list.map(({ id }) => id))).includes(undefined);
     await changeHeads(tx, new Map(answer.list.map((head) => [head.id, head])));
     await putHeads(tx, answer.list);
     await changeHeads(tx, new Map(answer.notFound.map((id) => [id, null])));
+    // To be destroyed, and still there: no change of the server's brings it back into lists.
+    if (gone) for (const list of await tx.all("lists")) tx.put("lists", { ...list, fresh: false, queryState: "" });
   });
   desk.tell({ kind: "emails", ids });
   desk.tell({ kind: "lists" });

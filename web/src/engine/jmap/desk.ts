@@ -92,7 +92,8 @@ async function changeLists(
   const gone = new Set(was.filter((old) => next.get(old.id) === null).map((old) => old.id));
   for (const list of await tx.all("lists")) {
     const ids = list.ids.filter((id) => !gone.has(id));
-    const short: ListRow = { ...list, ids, total: list.total - (list.ids.length - ids.length) };
+    const lost = list.ids.length - ids.length;
+    const short: ListRow = lost === 0 ? list : { ...list, ids, total: list.total - lost };
     const concerned = known.filter(
       (head) => short.ids.includes(head.id) || matches(head, list.spec.filter) !== false,
     );

@@ -105,7 +105,7 @@ export class Mail {
   }
 
   /** Everything of this account on this device goes. */
-  static erase(idb: IDBFactory, address: string): Promise<unknown> {
+  static erase(idb: IDBFactory, address: string): Promise<void> {
     return Shelf.erase(idb, shelfName(address));
   }
 

@@ -2,6 +2,7 @@
  * When the engine talks to the server: after deeds, when the server tells of changes, and now and
  * then. One round at a time over all tabs; one tab listens for all.
  */
+import { backOffMs } from "../http.ts";
 import { Busy, SignedOut } from "./errors.ts";
 import type { Line } from "./line.ts";
 import type { StateChange } from "./types.ts";
@@ -26,8 +27,6 @@ export interface Rounds {
 
 /** Without events, ask this often. */
 const POLL_MS = 60_000;
-const FIRST_RETRY_MS = 1_000;
-const LAST_RETRY_MS = 60_000;
 
 export class Pulse {
   state: LineState = "down";
@@ -100,11 +99,9 @@ export class Pulse {
         this.set("out");
         return;
       }
-      this.fails += 1;
       this.set("down");
-      const retry = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (this.fails - 1));
       const asked = error instanceof Busy ? error.retryMs : 0;
-      this.later(Math.max(asked, retry));
+      this.later(Math.max(asked, backOffMs(this.fails++)));
     }
   }
 
@@ -137,7 +134,7 @@ export class Pulse {
       }
       this.hearing = false;
       if (this.stop.signal.aborted) return;
-      await sleep(Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** fails), this.stop.signal);
+      await sleep(backOffMs(fails), this.stop.signal);
       this.now(["*"]);
     }
   }

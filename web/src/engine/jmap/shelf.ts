@@ -1,4 +1,5 @@
-/** IndexedDB with promises: the truth of all that is shown. */
+/** The database of mail: the truth of all that is shown. */
+import { asked, deleteDatabase, openDatabase, transact } from "../idb.ts";
 import type {
   BodyRow,
   ContactRow,
@@ -100,64 +101,29 @@ export class Tx {
 }
 
 export class Shelf {
-  private constructor(private readonly db: IDBDatabase) {
-    db.onversionchange = () => db.close();
-  }
+  private constructor(private readonly db: IDBDatabase) {}
 
   static async open(factory: IDBFactory, name: string): Promise<Shelf> {
-    const request = factory.open(name, VERSION);
-    request.onupgradeneeded = () => {
-      for (const store of ALL) request.result.createObjectStore(store, KEYS[store]);
+    const make = (db: IDBDatabase) => {
+      for (const store of ALL) db.createObjectStore(store, KEYS[store]);
     };
-    return new Shelf(await asked(request));
+    return new Shelf(await openDatabase(name, VERSION, make, factory));
   }
 
-  static erase(factory: IDBFactory, name: string): Promise<unknown> {
-    return asked(factory.deleteDatabase(name) as IDBRequest<unknown>);
+  static erase(factory: IDBFactory, name: string): Promise<void> {
+    return deleteDatabase(name, factory);
   }
 
   read<T>(stores: StoreName[], work: (tx: Tx) => Promise<T>): Promise<T> {
-    return this.run(stores, "readonly", work);
+    return transact(this.db, stores, "readonly", (tx) => work(new Tx(tx)), "default");
   }
 
   /** All or nothing; resolves when it is on disk as far as the browser tells. */
   write<T>(stores: StoreName[], work: (tx: Tx) => Promise<T>): Promise<T> {
-    return this.run(stores, "readwrite", work);
-  }
-
-  private async run<T>(
-    stores: StoreName[],
-    mode: IDBTransactionMode,
-    work: (tx: Tx) => Promise<T>,
-  ): Promise<T> {
-    const tx = this.db.transaction(stores, mode);
-    const ended = new Promise<void>((done, fail) => {
-      tx.oncomplete = () => done();
-      tx.onabort = () => fail(tx.error ?? new Error("aborted"));
-    });
-    try {
-      const result = await work(new Tx(tx));
-      await ended;
-      return result;
-    } catch (error) {
-      ended.catch(() => undefined);
-      try {
-        tx.abort();
-      } catch {
-        // It had ended already.
-      }
-      throw error;
-    }
+    return transact(this.db, stores, "readwrite", (tx) => work(new Tx(tx)), "default");
   }
 
   close(): void {
     this.db.close();
   }
-}
-
-function asked<T>(request: IDBRequest<T>): Promise<T> {
-  return new Promise((done, fail) => {
-    request.onsuccess = () => done(request.result);
-    request.onerror = () => fail(request.error as Error);
-  });
 }
