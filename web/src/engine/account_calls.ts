@@ -90,10 +90,7 @@ export class Account implements AccountCalls {
     }
 
     async profile(userId: UserId = this.world.me): Promise<Profile> {
-        const told = await this.world.http.ask("GET", path`/profile/${userId}`).catch((error: unknown): Json => {
-            if (error instanceof Fault && error.code === "not-found") return {};
-            throw error;
-        });
+        const told = (await this.world.http.find("GET", path`/profile/${userId}`)) ?? {};
         const profile: Profile = { userId };
         const [name, avatar] = [text(told["displayname"]), text(told["avatar_url"])];
         if (name) profile.name = name;

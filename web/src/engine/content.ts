@@ -65,11 +65,11 @@ export function contentOf(event: StoredEvent, edited?: Json): ItemContent {
     }
     const { type, content } = meaning(event);
     if (type === "m.room.encrypted") return { kind: "undecryptable", why: event.shut ?? "no-key" };
-    return saidContent(type, edited ?? content, event.sender);
+    return saidContent(type, edited ?? content);
 }
 
 /** The content of a message event that is no state. */
-export function saidContent(type: string, content: Json, _sender: UserId): ItemContent {
+export function saidContent(type: string, content: Json): ItemContent {
     if (POLL_START.includes(type)) return { kind: "poll", poll: emptyPoll(content) };
     if (type === "m.sticker") return { kind: "sticker", ...pictureOf(content) };
     if (type.startsWith("m.call.") || type.startsWith("org.matrix.msc4075.")) return { kind: "call", video: content["m.call.intent"] === "video" };
@@ -377,7 +377,7 @@ export function searchable(type: string, content: Json): string {
     return "";
 }
 
-/** The text behind a message, for editing and forwarding. */
+/** Whether an event of this type begins a poll. */
 export function isPoll(type: string): boolean {
     return POLL_START.includes(type);
 }

@@ -69,6 +69,17 @@ function codeOf(status: number, errcode: string | undefined): FaultCode {
     return "bad-input";
 }
 
+/** Into the log where it is ours; all else is said where it is asked for, or tried again. */
+export function report(error: unknown): void {
+    const fault = faultOf(error);
+    if (fault.code === "bug") console.error(fault.text);
+}
+
+/** Does a deed that may fail without a word when only the line is down: it will be tried again. */
+export async function quietly(deed: () => Promise<unknown>): Promise<void> {
+    await deed().catch(report);
+}
+
 /** Worth another try later, with the same words. */
 export function isPassing(fault: EngineFault): boolean {
     return fault.code === "offline" || fault.code === "busy" || fault.code === "server";

@@ -3,7 +3,7 @@
 import { addOlder, toStored, type Added, type Page } from "./events";
 import { Fault } from "./faults";
 import { path } from "./http";
-import { asked } from "./idb";
+import { asked, under } from "./idb";
 import type { Json, RawEvent, StoredEvent, StoredMember } from "./matrix";
 import { eventById, type StoreName } from "./store";
 import { memberOf } from "./sync_apply";
@@ -115,7 +115,7 @@ export class History {
         await this.world.store.write(["members", "rooms"], async (tx) => {
             const store = tx.objectStore("members");
             const named = new Set(chunk.map((raw) => raw.state_key));
-            const before = await asked<StoredMember[]>(store.getAll(IDBKeyRange.bound([roomId], [roomId, []])));
+            const before = await asked<StoredMember[]>(store.getAll(under([roomId])));
             for (const member of before) {
                 if (!named.has(member.userId) && member.membership !== "leave") store.put({ ...member, membership: "leave" });
             }
@@ -157,7 +157,7 @@ export class History {
 }
 
 /** What was stored, with what decryption gave. */
-export function withClear(stored: StoredEvent, opened: StoredEvent): StoredEvent {
+function withClear(stored: StoredEvent, opened: StoredEvent): StoredEvent {
     const next = { ...stored };
     if (opened.clear) {
         next.clear = opened.clear;

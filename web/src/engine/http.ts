@@ -44,6 +44,16 @@ export class Http {
         throw fault;
     }
 
+    /** As `ask`; undefined where the server has no such thing. */
+    async find<T = Json>(method: string, path: string): Promise<T | undefined> {
+        try {
+            return await this.ask<T>(method, path);
+        } catch (error) {
+            if (error instanceof Fault && error.code === "not-found") return undefined;
+            throw error;
+        }
+    }
+
     /** The bare response, whatever its status. */
     async send(method: string, path: string, ask: Ask = {}): Promise<Response> {
         const headers: Record<string, string> = { ...ask.headers };

@@ -175,7 +175,7 @@ export class Projection {
         const related = isObject(row.content["m.relates_to"]) ? row.content["m.relates_to"] : {};
         const relType = text(related["rel_type"]);
         if (row.redacts || row.type === "m.reaction" || relType === "m.replace") return undefined;
-        const content = saidContent(row.type, row.content, this.me);
+        const content = saidContent(row.type, row.content);
         if (content.kind === "unsupported") return undefined;
         const sender = await this.member(this.me);
         const item: TimelineItem = {

@@ -3,15 +3,16 @@
 import { Fault } from "./faults";
 import type { History } from "./history";
 import { path } from "./http";
+import { under } from "./idb";
 import { isObject, number, text, type Json } from "./matrix";
 import type { Media } from "./media";
-import { joinRuleOf, kindOf, pinnedOf, powerOf, rightsOf, roleOf, TIMER, isEncrypted } from "./room_record";
+import { joinRuleOf, pinnedOf, powerOf, rightsOf, roleOf, TIMER, isEncrypted } from "./room_record";
 import { folded } from "./rooms_order";
 import { profileOf } from "./sync_apply";
 import type { JoinRule, MemberInfo, Membership, NewRoom, Notify, Profile, RoomCalls, RoomDetails, RoomGlimpse, RoomId, RoomSummary, TimelineItem, Trust, UserId } from "./types";
 import type { World } from "./world";
 
-export const MEGOLM = { algorithm: "m.megolm.v1.aes-sha2" };
+const MEGOLM = { algorithm: "m.megolm.v1.aes-sha2" };
 const SUMMARY = "/_matrix/client/v1/room_summary/";
 
 export interface Outside {
@@ -124,10 +125,7 @@ export class Rooms implements RoomCalls {
 
     async #setDirect(roomId: RoomId, userId: UserId): Promise<void> {
         const url = path`/user/${this.world.me}/account_data/m.direct`;
-        const now = await this.#http.ask<Record<UserId, RoomId[]>>("GET", url).catch((error: unknown) => {
-            if (error instanceof Fault && error.code === "not-found") return {} as Record<UserId, RoomId[]>;
-            throw error;
-        });
+        const now = (await this.#http.find<Record<UserId, RoomId[]>>("GET", url)) ?? {};
         if (now[userId]?.includes(roomId)) return;
         await this.#http.ask("PUT", url, { body: { ...now, [userId]: [roomId, ...(now[userId] ?? [])] } });
         this.world.directs.set(roomId, userId);
@@ -143,8 +141,7 @@ export class Rooms implements RoomCalls {
     }
 
     async join(idOrAlias: string, via: string[] = []): Promise<RoomId> {
-        const query = via.map((name) => `via=${encodeURIComponent(name)}`).join("&");
-        const { room_id } = await this.#http.ask<{ room_id: RoomId }>("POST", path`/join/${idOrAlias}` + (query ? `?${query}` : ""), { body: {} });
+        const { room_id } = await this.#http.ask<{ room_id: RoomId }>("POST", path`/join/${idOrAlias}` + through(via), { body: {} });
         const direct = this.world.rooms.get(room_id)?.dmUser;
         if (direct) await this.#setDirect(room_id, direct);
         await this.outside.arrival(room_id, "join");
@@ -152,9 +149,8 @@ export class Rooms implements RoomCalls {
     }
 
     async knock(idOrAlias: string, via: string[] = [], reason?: string): Promise<RoomId> {
-        const query = via.map((name) => `via=${encodeURIComponent(name)}`).join("&");
         const body = reason ? { reason } : {};
-        return (await this.#http.ask<{ room_id: RoomId }>("POST", path`/knock/${idOrAlias}` + (query ? `?${query}` : ""), { body })).room_id;
+        return (await this.#http.ask<{ room_id: RoomId }>("POST", path`/knock/${idOrAlias}` + through(via), { body })).room_id;
     }
 
     async leave(roomId: RoomId): Promise<void> {
@@ -165,7 +161,7 @@ export class Rooms implements RoomCalls {
     async forget(roomId: RoomId): Promise<void> {
         if (this.world.rooms.get(roomId)?.membership !== "leave") await this.leave(roomId).catch(() => undefined);
         await this.#http.ask("POST", path`/rooms/${roomId}/forget`, { body: {} });
-        const all = IDBKeyRange.bound([roomId], [roomId, []]);
+        const all = under([roomId]);
         await this.world.store.write(["rooms", "events", "members", "receipts", "words", "drafts", "accountData"], (tx) => {
             for (const name of ["events", "members", "receipts", "words", "accountData"]) tx.objectStore(name).delete(all);
             tx.objectStore("rooms").delete(roomId);
@@ -200,10 +196,7 @@ export class Rooms implements RoomCalls {
     async state(roomId: RoomId, type: string, key = ""): Promise<object | undefined> {
         const kept = key === "" ? this.world.rooms.get(roomId)?.state[type] : undefined;
         if (kept) return kept;
-        return this.#http.ask("GET", path`/rooms/${roomId}/state/${type}/${key}`).catch((error: unknown) => {
-            if (error instanceof Fault && error.code === "not-found") return undefined;
-            throw error;
-        });
+        return this.#http.find("GET", path`/rooms/${roomId}/state/${type}/${key}`);
     }
 
     async setState(roomId: RoomId, type: string, key: string, content: object): Promise<string> {
@@ -262,10 +255,7 @@ export class Rooms implements RoomCalls {
 
     async setNotify(roomId: RoomId, notify: Notify): Promise<void> {
         const rule = (kind: string): string => path`/pushrules/global/${kind}/${roomId}`;
-        const drop = (kind: string): Promise<unknown> =>
-            this.#http.ask("DELETE", rule(kind)).catch((error: unknown) => {
-                if (!(error instanceof Fault) || error.code !== "not-found") throw error;
-            });
+        const drop = (kind: string): Promise<unknown> => this.#http.find("DELETE", rule(kind));
         if (notify === "none") {
             const conditions = [{ kind: "event_match", key: "room_id", pattern: roomId }];
             await this.#http.ask("PUT", rule("override"), { body: { conditions, actions: [] } });
@@ -348,8 +338,7 @@ export class Rooms implements RoomCalls {
     }
 
     async glimpse(idOrAlias: string, via: string[] = []): Promise<RoomGlimpse> {
-        const query = via.map((name) => `via=${encodeURIComponent(name)}`).join("&");
-        return this.#glimpse(await this.#http.ask("GET", SUMMARY + encodeURIComponent(idOrAlias) + (query ? `?${query}` : "")));
+        return this.#glimpse(await this.#http.ask("GET", SUMMARY + encodeURIComponent(idOrAlias) + through(via)));
     }
 
     #glimpse(told: Json): RoomGlimpse {
@@ -386,10 +375,11 @@ export class Rooms implements RoomCalls {
         const { chunk } = await this.#http.ask<{ chunk: Json[] }>("POST", "/publicRooms", { body });
         return chunk.map((told) => this.#glimpse(told));
     }
+}
 
-    kind(roomId: RoomId): string {
-        return kindOf(this.world.room(roomId));
-    }
+/** The query that names servers by which a room can be reached. */
+function through(via: string[]): string {
+    return via.length > 0 ? `?${via.map((name) => `via=${encodeURIComponent(name)}`).join("&")}` : "";
 }
 
 /** Creators of newer rooms stand above all numbers; a message port and JSON want a number. */

@@ -7,7 +7,7 @@ import { isCallSignal, meaning, mentions, roleOf } from "./content";
 import type { Verifications } from "./crypto/verification";
 import { sweep } from "./disappear";
 import type { Added } from "./events";
-import { Fault, faultOf } from "./faults";
+import { Fault, quietly, report } from "./faults";
 import { History } from "./history";
 import { path, type Http } from "./http";
 import { asked } from "./idb";
@@ -15,7 +15,7 @@ import type { Json, StoredEvent } from "./matrix";
 import { Media } from "./media";
 import { Outbox } from "./outbox";
 import { Projection } from "./projection";
-import { isEncrypted } from "./room_record";
+import { isEncrypted, localpart } from "./room_record";
 import { Rooms } from "./rooms_calls";
 import { Search } from "./search";
 import type { Saved } from "./session";
@@ -159,19 +159,19 @@ export class SignedIn {
 
     async #name(roomId: RoomId, userId: UserId): Promise<string> {
         const member = await this.world.store.get<{ name?: string }>("members", [roomId, userId]);
-        return member?.name ?? userId.replace(/^@([^:]*):.*$/, "$1");
+        return member?.name ?? localpart(userId);
     }
 
     /** What may wait: keys to send, gaps of rooms on screen, the index. */
     async #afterwards(applied: Applied): Promise<void> {
         const crypto = this.#crypto;
         if (crypto) {
-            await quiet(() => crypto.machine.flush());
-            await quiet(() => crypto.keys.backUp());
-            if (applied.accountData.includes("m.secret_storage.default_key")) await quiet(() => crypto.keys.look());
+            await quietly(() => crypto.machine.flush());
+            await quietly(() => crypto.keys.backUp());
+            if (applied.accountData.includes("m.secret_storage.default_key")) await quietly(() => crypto.keys.look());
         } else if (!this.world.stopped) void this.loadCrypto().catch(() => undefined);
         for (const [roomId, added] of applied.added) await this.#fill(roomId, added);
-        await quiet(() => this.search.index());
+        await quietly(() => this.search.index());
     }
 
     /** Fetches what lies in a gap, and the first page of a room that is new here. */
@@ -182,7 +182,7 @@ export class SignedIn {
         if (!first || !(added.gap || isNew) || room?.membership !== "join") return;
         const shown = this.timelines.rooms().has(roomId);
         if (!shown && (this.world.saver || this.sync.connection.catchingUp)) return;
-        await quiet(async () => {
+        await quietly(async () => {
             const older = await this.history.older(roomId, added.gap ? first : undefined, added.gap ? 50 : 20);
             await this.#verify([...older.events, ...added.events]);
         });
@@ -309,14 +309,14 @@ export class SignedIn {
         await crypto.machine.drain();
         this.world.sealing = crypto.machine;
         this.outbox.seal = (room, type, content) => crypto.machine.seal(room, type, content);
-        crypto.verifications.onDone = () => void quiet(async () => {
+        crypto.verifications.onDone = () => void quietly(async () => {
             await crypto.machine.olm.requestMissingSecretsIfNeeded();
             await crypto.machine.flush();
             await crypto.keys.refreshOwn();
             await crypto.keys.look();
         });
         this.#sayCrypto({ ...this.cryptoLoad, kind: "ready" });
-        await quiet(() => crypto.machine.flush());
+        await quietly(() => crypto.machine.flush());
         for (const room of this.world.rooms.values()) {
             if (room.membership !== "join" || !isEncrypted(room)) continue;
             const members = await this.world.store.members(room.id);
@@ -324,8 +324,8 @@ export class SignedIn {
         }
         await this.openShut();
         this.outbox.kickAll();
-        await quiet(() => crypto.keys.look());
-        await quiet(() => crypto.keys.backUp());
+        await quietly(() => crypto.keys.look());
+        await quietly(() => crypto.keys.backUp());
     }
 
     /** What loading and the machine call back with. */
@@ -333,7 +333,7 @@ export class SignedIn {
         keys: (sessions: { roomId: RoomId; sessionId: string }[]): void => void this.#keysCame(sessions).catch(report),
         identity: (userId: UserId): void => void this.#identity(userId).catch(report),
         devices: (userIds: UserId[]): void => void (userIds.includes(this.world.me) && this.emit("accountData", { type: "devices" })),
-        secret: (name: string): void => void quiet(async () => {
+        secret: (name: string): void => void quietly(async () => {
             await this.#crypto?.keys.secretCame(name);
             await this.openShut();
         }),
@@ -370,7 +370,7 @@ export class SignedIn {
         }
         if (byRoom.size > 0) {
             this.world.told(byRoom.keys());
-            void quiet(() => this.search.index());
+            void quietly(() => this.search.index());
         }
     }
 
@@ -485,13 +485,4 @@ export class SignedIn {
         }
         return readers.sort((a, b) => b.ts - a.ts);
     }
-}
-
-function report(error: unknown): void {
-    const fault = faultOf(error);
-    if (fault.code === "bug") console.error(fault.text);
-}
-
-async function quiet(deed: () => Promise<unknown>): Promise<void> {
-    await deed().catch(report);
 }

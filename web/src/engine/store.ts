@@ -2,7 +2,7 @@
 // written in one transaction, and only then shown.
 
 import { Fault } from "./faults";
-import { asked, deleteDatabase, openDatabase, transact, under } from "./idb";
+import { asked, openDatabase, transact, under } from "./idb";
 import type { Json, OutboxRow, StoredEvent, StoredFile, StoredMember, StoredReceipt } from "./matrix";
 import type { RoomRecord } from "./room_record";
 import type { RoomId } from "./types";
@@ -79,10 +79,6 @@ export class Store {
 
     static async open(name: string): Promise<Store> {
         return new Store(name, await openDatabase(name, VERSION, upgrade));
-    }
-
-    static async remove(name: string): Promise<void> {
-        await deleteDatabase(name);
     }
 
     close(): void {

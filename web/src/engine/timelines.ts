@@ -2,7 +2,7 @@
 
 import { roleOf } from "./content";
 import { Fault } from "./faults";
-import { asked } from "./idb";
+import { asked, under } from "./idb";
 import type { History } from "./history";
 import type { OutboxRow, StoredEvent, StoredReceipt } from "./matrix";
 import { Projection, type Readers } from "./projection";
@@ -348,8 +348,7 @@ export class Timelines {
 
 /** Receipts of a room, by event; `upTo` is the highest order that somebody else read. */
 export async function readersOf(tx: IDBTransaction, roomId: RoomId, me: string): Promise<Readers> {
-    const range = IDBKeyRange.bound([roomId], [roomId, []]);
-    const receipts = await asked<StoredReceipt[]>(tx.objectStore("receipts").getAll(range));
+    const receipts = await asked<StoredReceipt[]>(tx.objectStore("receipts").getAll(under([roomId])));
     const readers: Readers = { at: new Map(), upTo: -Infinity };
     const newest = receipts.filter((receipt) => receipt.userId !== me).sort((a, b) => b.ts - a.ts);
     for (const receipt of newest) {

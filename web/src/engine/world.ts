@@ -2,9 +2,10 @@
 
 import { Fault } from "./faults";
 import type { Http } from "./http";
-import { isObject, type StoredEvent } from "./matrix";
+import { isObject, type Json, type StoredEvent } from "./matrix";
 import { summaryOf, type RoomRecord } from "./room_record";
 import type { Store } from "./store";
+import { directsOf } from "./sync_apply";
 import type { EngineEvents, EventName, RoomId, RoomSummary, UserId } from "./types";
 
 export type Emit = <K extends EventName>(name: K, data: EngineEvents[K]) => void;
@@ -43,10 +44,7 @@ export class World {
 
     async load(): Promise<void> {
         for (const room of await this.store.rooms()) this.rooms.set(room.id, room);
-        const directs = await this.store.get<Record<string, string[]>>("accountData", ["", "m.direct"]);
-        for (const [userId, rooms] of Object.entries(directs ?? {})) {
-            for (const id of rooms) this.directs.set(id, userId);
-        }
+        this.directs = directsOf((await this.store.get<Json>("accountData", ["", "m.direct"])) ?? {});
         await this.loadIgnored();
     }
 

@@ -2,7 +2,7 @@
 // (models/call_line). # docs/calls.md
 
 import { meaning } from "../content";
-import { Fault, faultOf } from "../faults";
+import { Fault, faultOf, report } from "../faults";
 import { path } from "../http";
 import { isObject, text, type Json, type StoredEvent } from "../matrix";
 import type { CallCalls, CallMember, CallPass, CallRecord, CallRing, DeviceInfo, EventId, RoomId, UserId } from "../types";
@@ -106,8 +106,8 @@ export class Calls implements CallCalls {
             .ask<{ rtc_transports?: Json[] }>("GET", TRANSPORTS)
             .then((told) => told.rtc_transports?.find((one) => one["type"] === "livekit"))
             .catch((error: unknown) => {
-                this.#transport = undefined;
                 if (faultOf(error).code === "not-found") return undefined;
+                this.#transport = undefined;
                 throw error;
             });
         return this.#transport;
@@ -171,14 +171,11 @@ export class Calls implements CallCalls {
         await http.ask("PUT", path`/rooms/${own.roomId}/state/${MEMBER}/${memberKey(me, deviceId)}`, { body: {} });
     }
 
-
     // ------------------------------------------------------------ keys
 
     /** Gives the key to those who came, or a new one to all; one after the other. */
     #handKeys(): void {
-        this.#work = this.#work.then(() => this.#hand()).catch((error: unknown) => {
-            if (faultOf(error).code === "bug") console.error(faultOf(error).text);
-        });
+        this.#work = this.#work.then(() => this.#hand()).catch(report);
     }
 
     async #hand(): Promise<void> {
@@ -323,6 +320,7 @@ export class Calls implements CallCalls {
     }
 
     stop(): void {
+        this.#own = undefined; // nobody is handed a key any more, nor tried again
         clearTimeout(this.#timer);
     }
 }

@@ -2,13 +2,13 @@
 // key that all of them and the vault hang on.
 
 import type * as Sdk from "@matrix-org/matrix-sdk-crypto-wasm";
-import { Fault } from "../faults";
+import { Fault, quietly } from "../faults";
 import { path } from "../http";
 import { isObject, text, type Json } from "../matrix";
 import type { ImportProgress, KeyState, RoomId } from "../types";
 import { canonicalJson, fromBase64, toBase64 } from "./base64";
 import { Dehydrated } from "./dehydrated";
-import { quietly, type Machine } from "./machine";
+import type { Machine } from "./machine";
 import { slotKey, typed, written } from "./recovery_key";
 import * as storage from "./secret_storage";
 
@@ -94,12 +94,7 @@ export class Keys {
 
     async #data(type: string): Promise<Json | undefined> {
         const { http, me } = this.machine.world;
-        try {
-            return await http.ask("GET", path`/user/${me}/account_data/${type}`);
-        } catch (error) {
-            if (error instanceof Fault && error.code === "not-found") return undefined;
-            throw error;
-        }
+        return http.find("GET", path`/user/${me}/account_data/${type}`);
     }
 
     async #setData(type: string, content: Json): Promise<void> {
@@ -243,12 +238,7 @@ export class Keys {
     // ------------------------------------------------------------ backup
 
     async #info(): Promise<BackupInfo | undefined> {
-        try {
-            return await this.machine.world.http.ask<BackupInfo>("GET", "/room_keys/version");
-        } catch (error) {
-            if (error instanceof Fault && error.code === "not-found") return undefined;
-            throw error;
-        }
+        return this.machine.world.http.find("GET", "/room_keys/version");
     }
 
     /** Goes on with the backup whose key this device has. */
@@ -369,10 +359,7 @@ export class Keys {
         const { decryptionKey } = await olm.getBackupKeys();
         if (!decryptionKey || !this.#version) return false;
         const url = path`/room_keys/keys/${roomId}/${sessionId}?version=` + encodeURIComponent(this.#version);
-        const box = await world.http.ask<BackedUp & Json>("GET", url).catch((error: unknown) => {
-            if (error instanceof Fault && error.code === "not-found") return undefined;
-            throw error;
-        });
+        const box = await world.http.find<BackedUp>("GET", url);
         if (!box) return false;
         const opened = await this.#decrypted(decryptionKey, { [sessionId]: box });
         const map = new Map([[new wasm.RoomId(roomId), opened]]);

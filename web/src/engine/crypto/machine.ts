@@ -4,7 +4,7 @@
 import type * as Sdk from "@matrix-org/matrix-sdk-crypto-wasm";
 import { identityOf, KEYS as CALL_KEYS } from "../calls/shapes";
 import { isCallSignal } from "../content";
-import { Fault, faultOf } from "../faults";
+import { Fault } from "../faults";
 import type { History } from "../history";
 import { path } from "../http";
 import { asked } from "../idb";
@@ -340,14 +340,4 @@ function readersOf(room: RoomRecord, members: StoredMember[]): UserId[] {
     const visibility = room.state["m.room.history_visibility"]?.["history_visibility"];
     const admitted = visibility === "joined" ? ["join"] : ["join", "invite"];
     return members.filter((member) => admitted.includes(member.membership)).map((member) => member.userId);
-}
-
-/** Does a deed and says nothing when only the line is down: it will be tried again. */
-export async function quietly(deed: () => Promise<unknown>): Promise<void> {
-    try {
-        await deed();
-    } catch (error) {
-        const fault = faultOf(error);
-        if (fault.code === "bug") console.error(fault.text);
-    }
 }

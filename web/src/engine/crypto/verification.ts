@@ -2,7 +2,6 @@
 
 import type * as Sdk from "@matrix-org/matrix-sdk-crypto-wasm";
 import { Fault } from "../faults";
-import { path } from "../http";
 import type { Json } from "../matrix";
 import type { RoomId, UserId, VerificationState } from "../types";
 import type { Machine } from "./machine";
@@ -241,9 +240,4 @@ export class Verifications {
             this.#changed(id);
         }
     }
-}
-
-/** The path of a message into a room, for a request that is one. */
-export function messagePath(roomId: RoomId, txnId: string): string {
-    return path`/rooms/${roomId}/send/m.room.message/${txnId}`;
 }
