@@ -30,7 +30,7 @@ _POLICY: Final = (
     "font-src 'self'; frame-src 'self' blob:; worker-src 'self'; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'self'; "
     "require-trusted-types-for 'script'; "
-    "trusted-types kerwen kerwen-engine kerwen-letter svelte-trusted-html dompurify"
+    "trusted-types kerwen kerwen-letter svelte-trusted-html dompurify"
 )
 _HEADERS: Final = [
     (b"content-security-policy", _POLICY.encode()),

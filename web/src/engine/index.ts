@@ -1,5 +1,6 @@
 // The way in for views and models: `const engine = await connect()`.
 
+import { scriptUrl } from "../app/trusted";
 import { joinElected } from "./elected";
 import { Remote, type ToHost, type ToTab } from "./port";
 import type { Engine } from "./types";
@@ -8,19 +9,8 @@ import workerUrl from "./worker?sharedworker&url";
 export type * from "./types";
 export { Fault, faultOf } from "./faults";
 
-interface Policies {
-    createPolicy(name: string, rules: { createScriptURL: (url: string) => string }): { createScriptURL: (url: string) => string };
-}
-
-/** The page demands trusted types; the one script that we start is our own. */
-function trusted(url: string): string {
-    const policies = (globalThis as { trustedTypes?: Policies }).trustedTypes;
-    if (!policies) return url;
-    return policies.createPolicy("kerwen-engine", { createScriptURL: (own) => own }).createScriptURL(url);
-}
-
 function joinWorker(tab: string): Remote {
-    const worker = new SharedWorker(trusted(workerUrl), { type: "module", name: "kerwen" });
+    const worker = new SharedWorker(scriptUrl(workerUrl), { type: "module", name: "kerwen" });
     const remote = new Remote((message: ToHost) => worker.port.postMessage(message));
     worker.port.onmessage = (event: MessageEvent<ToTab>) => remote.receive(event.data);
     worker.port.start();

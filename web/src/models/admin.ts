@@ -1,14 +1,9 @@
 // Requests that the engine has no call for: the administrators' API, and what asks for the password.
+import { faultOfAnswer } from "../engine/faults.ts";
 import type { EngineFault } from "../engine/types.ts";
 import { engine, localpart, session } from "./session.svelte.ts";
 
 const text = new TextDecoder();
-
-function fault(status: number, body: { errcode?: string; error?: string; confirm?: boolean }): EngineFault & { confirm?: boolean } {
-  const codes: Record<number, EngineFault["code"]> = { 403: "forbidden", 404: "not-found", 413: "too-large", 429: "busy", 400: "bad-input", 409: "name-taken" };
-  const code = body.errcode === "M_USER_IN_USE" ? "name-taken" : body.errcode === "M_INVALID_USERNAME" ? "bad-name" : body.errcode === "M_WEAK_PASSWORD" ? "weak-password" : (codes[status] ?? (status >= 500 ? "server" : "bug"));
-  return { code, text: body.error ?? String(status), status, errcode: body.errcode, confirm: body.confirm };
-}
 
 /** A request to the own server, JSON both ways; rejects with a fault. */
 export async function ask<T>(method: string, path: string, body?: object): Promise<T> {
@@ -19,7 +14,7 @@ export async function ask<T>(method: string, path: string, body?: object): Promi
     body: body ? JSON.stringify(body) : undefined,
   });
   const said = answer.body.byteLength ? (JSON.parse(text.decode(answer.body)) as T) : ({} as T);
-  if (answer.status >= 400) throw fault(answer.status, said as { errcode?: string });
+  if (answer.status >= 400) throw faultOfAnswer(answer.status, said).fault;
   return said;
 }
 
@@ -29,7 +24,7 @@ export async function provenRequest(path: string, body: object, password: string
     engine.session.request({ method: "POST", path, headers: { "content-type": "application/json" }, body: JSON.stringify({ ...body, ...(auth ? { auth } : {}) }) });
   const first = await post();
   if (first.status !== 401) {
-    if (first.status >= 400) throw fault(first.status, parse(first.body));
+    if (first.status >= 400) throw faultOfAnswer(first.status, parse(first.body)).fault;
     return first.body;
   }
   const { session: id } = parse(first.body) as { session?: string };
@@ -43,7 +38,7 @@ export async function provenRequest(path: string, body: object, password: string
     answer = await post({ type: stage, session: id, code });
   }
   if (answer.status === 401 || (answer.status === 403 && /FORBIDDEN/.test((parse(answer.body) as { errcode?: string }).errcode ?? ""))) throw { code: code ? "second-factor" : "wrong-password", text: "refused", status: answer.status } satisfies EngineFault;
-  if (answer.status >= 400) throw fault(answer.status, parse(answer.body));
+  if (answer.status >= 400) throw faultOfAnswer(answer.status, parse(answer.body)).fault;
   return answer.body;
 }
 
@@ -56,9 +51,11 @@ function parse(body: ArrayBuffer): Record<string, unknown> {
 }
 
 let known: Promise<boolean> | undefined;
+let knownOf = "";
 
 /** Whether the administrators' pages are for this account: the server's capabilities say so. */
 export function isAdmin(): Promise<boolean> {
+  if (knownOf !== session.me.userId) [knownOf, known] = [session.me.userId, undefined];
   type Told = { capabilities: { "m.account_moderation"?: { lock?: boolean } } };
   known ??= ask<Told>("GET", "/_matrix/client/v3/capabilities")
     .then((told) => told.capabilities["m.account_moderation"]?.lock === true)

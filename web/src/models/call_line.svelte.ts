@@ -5,6 +5,7 @@ import {
 } from "livekit-client";
 import workerUrl from "livekit-client/e2ee-worker?worker&url";
 import { scriptUrl } from "../app/trusted.ts";
+import { fromBase64 } from "../engine/crypto/base64.ts";
 import type { CallKey, CallPass } from "../engine/types.ts";
 
 setLogLevel(LogLevel.warn);
@@ -59,8 +60,7 @@ class Keys extends BaseKeyProvider {
   }
 
   async set({ identity, index, key }: CallKey): Promise<void> {
-    const bytes = Uint8Array.from(atob(key.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
-    const material = await crypto.subtle.importKey("raw", bytes, "HKDF", false, ["deriveBits", "deriveKey"]);
+    const material = await crypto.subtle.importKey("raw", fromBase64(key), "HKDF", false, ["deriveBits", "deriveKey"]);
     this.onSetEncryptionKey(material, identity, index);
   }
 }

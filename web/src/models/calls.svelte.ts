@@ -90,6 +90,7 @@ export function bindCalls(): () => void {
     for (const stop of stops) stop();
     removeEventListener("pagehide", gone);
     clearInterval(tone);
+    Object.assign(calls, { offered: false, rings: [], members: {}, log: [], missed: 0 });
   };
 }
 

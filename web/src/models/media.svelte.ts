@@ -52,15 +52,35 @@ export function mediaHere(ref: MediaRef): string | undefined {
   return urls.get(mediaKey(ref));
 }
 
-/** Saves a file to the person's disk. */
-export async function save(ref: MediaRef): Promise<void> {
-  const url = await mediaUrl(ref);
+function click(href: string, name: string): void {
   const link = document.createElement("a");
-  link.href = url;
-  link.download = ref.name;
+  link.href = href;
+  link.download = name;
   link.click();
 }
 
-export function bindMedia(): void {
-  engine.on("transfer", (state) => transfers.set(state.id, state));
+/** Saves a file to the person's disk. */
+export async function save(ref: MediaRef): Promise<void> {
+  click(await mediaUrl(ref), ref.name);
+}
+
+/** Gives what was made here to the browser's downloads. */
+export function download(data: Blob, name: string): void {
+  const url = URL.createObjectURL(data);
+  click(url, name.replace(/[\\/:*?"<>|\u0000-\u001f]/g, "_") || "file");
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** Begins to hear of files under way; the answer ends it, and lets all go: the next account sees none of it. */
+export function bindMedia(): () => void {
+  const stop = engine.on("transfer", (state) => {
+    if (state.direction === "up") return; // its message tells of it
+    transfers.set(state.id, state);
+    if (transfers.size > HELD) transfers.delete(transfers.keys().next().value!);
+  });
+  return () => {
+    stop();
+    for (const url of urls.values()) URL.revokeObjectURL(url);
+    for (const held of [urls, asked, transfers]) held.clear();
+  };
 }

@@ -23,8 +23,9 @@ export class Timeline {
     this.thread = thread;
     this.#stops.push(
       engine.on("timeline", (change) => {
-        if (this.#view === undefined) this.#early.push(change);
-        else if (change.view === this.#view) this.take(change);
+        if (this.#view === undefined) {
+          if (!this.failed) this.#early.push(change);
+        } else if (change.view === this.#view) this.take(change);
       }),
       engine.on("restarted", () => void this.#open(at)),
     );
@@ -32,6 +33,8 @@ export class Timeline {
   }
 
   async #open(at?: EventId): Promise<void> {
+    this.#view = undefined; // what comes of the window before its name is known waits in `early`
+    this.failed = false;
     try {
       const state = await engine.timeline.open({ roomId: this.roomId, thread: this.thread, at });
       if (this.#closed) return void engine.timeline.close(state.view);
@@ -42,11 +45,11 @@ export class Timeline {
       this.unreadKey = state.unreadKey;
       this.focusKey = state.focusKey;
       for (const change of this.#early) if (change.view === state.view) this.take(change);
-      this.#early = [];
       this.ready = true;
     } catch {
       this.failed = true;
     }
+    this.#early = [];
   }
 
   take(change: { view: string; splices: { at: number; remove: number; insert: TimelineItem[] }[]; before: boolean; after: boolean }): void {

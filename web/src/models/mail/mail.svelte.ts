@@ -7,10 +7,8 @@ import type { Id, Identity, Quota, Role, Vacation } from "../../engine/jmap/type
 import { engine, localpart, session } from "../session.svelte.ts";
 import { byRole } from "./roles.ts";
 
-export const mail = $state<{
+interface Shown {
   ready: boolean;
-  /** The server has no mail for this account. */
-  absent: boolean;
   boxes: MailboxRow[];
   line: "up" | "down" | "out";
   waiting: number;
@@ -22,9 +20,9 @@ export const mail = $state<{
   /** Grows with each change of lists or messages: whoever shows some reads them again. */
   version: number;
   uploads: Record<string, { done: number; total: number }>;
-}>({
+}
+const nothing = (): Shown => ({
   ready: false,
-  absent: false,
   boxes: [],
   line: "down",
   waiting: 0,
@@ -36,8 +34,9 @@ export const mail = $state<{
   version: 0,
   uploads: {},
 });
+export const mail = $state<Shown>(nothing());
 
-let opened: { address: string; mail: Promise<Mail> } | null = null;
+let opened: { address: string; mail: Promise<Mail>; over: AbortController } | null = null;
 let refused: (type: string) => void = () => undefined;
 
 /** Called when the server would not do a deed. */
@@ -67,7 +66,7 @@ async function authorised(url: string, init: RequestInit = {}): Promise<Response
 
 const noLocks: MailPorts["locks"] = { request: (_, __, work) => work() };
 
-async function start(address: string): Promise<Mail> {
+async function start(address: string, over: AbortSignal): Promise<Mail> {
   const channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel(`kerwen-mail:${address}`);
   const found = await Mail.open({
     fetch: authorised,
@@ -83,20 +82,26 @@ async function start(address: string): Promise<Mail> {
   found.on((event) => {
     if (event.kind === "upload") mail.uploads[event.key] = { done: event.done, total: event.total };
     else if (event.kind === "refused") refused(event.type);
-    else due ??= setTimeout(() => ((due = undefined), void read(found)), 16);
+    else due ??= setTimeout(() => ((due = undefined), void read(found, over)), 16);
   });
-  addEventListener("online", () => found.retry());
-  document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") found.retry();
-  });
-  await read(found);
+  addEventListener("online", () => found.retry(), { signal: over });
+  document.addEventListener(
+    "visibilitychange",
+    () => {
+      if (document.visibilityState === "visible") found.retry();
+    },
+    { signal: over },
+  );
+  await read(found, over);
   return found;
 }
 
-async function read(from: Mail): Promise<void> {
+async function read(from: Mail, over: AbortSignal): Promise<void> {
+  if (over.aborted) return;
   const [boxes, drafts, submissions, identities, vacation, quota, waiting] = await Promise.all([
     from.mailboxes(), from.drafts(), from.submissions(), from.identities(), from.vacation(), from.quota(), from.waiting(),
   ]);
+  if (over.aborted) return;
   Object.assign(mail, { boxes, drafts, submissions, identities, vacation, quota, waiting, line: from.line, ready: true });
   mail.version += 1;
 }
@@ -105,18 +110,26 @@ async function read(from: Mail): Promise<void> {
 export function theMail(): Promise<Mail> {
   const address = ownAddress();
   if (opened?.address !== address) {
-    void opened?.mail.then((old) => old.close()).catch(() => undefined);
-    opened = { address, mail: start(address) };
+    void leave();
+    const over = new AbortController();
+    opened = { address, mail: start(address, over.signal), over };
   }
   return opened.mail;
 }
 
-engine?.on("session", (state) => {
-  if (state.kind !== "out" || opened === null) return;
-  const { address, mail: old } = opened;
+/** Ends the mail that is open; nothing of it is shown to who comes next. */
+async function leave(): Promise<void> {
+  if (opened === null) return;
+  const { mail: old, over } = opened;
   opened = null;
-  Object.assign(mail, { ready: false, boxes: [], drafts: [], submissions: [], version: 0 });
-  void old.then((found) => found.close()).then(() => Mail.erase(indexedDB, address));
+  over.abort();
+  Object.assign(mail, nothing());
+  await old.then((found) => found.close()).catch(() => undefined);
+}
+
+engine?.on("session", (state) => {
+  const address = opened?.address;
+  if (state.kind === "out" && address !== undefined) void leave().then(() => Mail.erase(indexedDB, address));
 });
 
 export const box = (role: Role): MailboxRow | undefined => byRole(mail.boxes, role);

@@ -18,8 +18,3 @@ export async function takeShared(): Promise<{ text: string; files: File[] } | un
   await caches.delete(CACHE);
   return { text, files: taken };
 }
-
-/** Whether something waits to be taken. */
-export async function hasShared(): Promise<boolean> {
-  return "caches" in globalThis && caches.has(CACHE);
-}

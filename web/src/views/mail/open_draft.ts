@@ -4,8 +4,6 @@ import { mail, theMail } from "../../models/mail/mail.svelte.ts";
 import { resumed } from "../../models/mail/writing.ts";
 import { random } from "./shared.ts";
 
-export { random };
-
 /** The key of the draft under which it can be opened. */
 export async function resumedKey(head: EmailRow): Promise<string> {
   const engine = await theMail();

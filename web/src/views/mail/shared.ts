@@ -59,12 +59,3 @@ export async function undoLast(): Promise<void> {
   last = null;
   if (undo !== null) await (await theMail()).patch(undo);
 }
-
-/** Gives a file to the browser's downloads. */
-export function download(data: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(data);
-  link.download = name.replace(/[\\/:*?"<>|\u0000-\u001f]/g, "_") || "file";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
