@@ -78,6 +78,15 @@ export const VIEWS = {
     await page.locator("section.call footer .control").nth(-2).click();
     await page.waitForSelector("dialog select");
   } },
+  mail: { path: "/mail", act: (page) => page.waitForSelector(".slot") },
+  mailboxes: { path: "/mail", act: async (page) => {
+    await page.click(".list header .box");
+    await page.waitForSelector("dialog li");
+  } },
+  letter: { path: "/mail/t/TE1", act: (page) => page.waitForSelector("article.open .plain") },
+  letterhtml: { path: "/mail/t/TE3", act: (page) => page.waitForSelector("article.open iframe") },
+  write: { path: `/mail/write?to=${encodeURIComponent("batyr@kerwen.tm, camille@other.example")}`, act: (page) => page.waitForSelector(".sheet [contenteditable]") },
+  mailsettings: { path: "/mail/settings", act: (page) => page.waitForSelector(".page form") },
   settings: { path: "/settings/look" },
   settingslist: { path: "/settings" },
   devices: { path: "/settings/devices" },

@@ -30,6 +30,7 @@ export class FakeServer {
   count = 0;
   now = Date.parse("2026-03-01T10:00:00Z");
   maxDelayedSend = 86400 * 30;
+  address = "ayna@house.test";
   blobCapability = true;
   /** Messages that it does not let be destroyed. */
   keeps = new Set<Id>();
@@ -171,7 +172,7 @@ export class FakeServer {
     };
     if (this.blobCapability) account["urn:ietf:params:jmap:blob"] = { maxDataSources: 64 };
     return {
-      username: "ayna@house.test",
+      username: this.address,
       apiUrl: `${ORIGIN}/jmap/api`,
       downloadUrl: `${ORIGIN}/jmap/download/{accountId}/{blobId}/{name}?type={type}`,
       uploadUrl: `${ORIGIN}/jmap/upload/{accountId}`,
@@ -216,7 +217,7 @@ export class FakeServer {
     const [type, verb] = name.split("/") as [string, string];
     const answer = (more: Json): Invocation[] => [[name, { accountId: "A1", ...more }, callId]];
     if (name === "Identity/get") {
-      const identity = { id: "I1", name: "Ayna", email: "ayna@house.test", textSignature: "" };
+      const identity = { id: "I1", name: "Ayna", email: this.address, textSignature: "", htmlSignature: "" };
       return answer({ state: "1", list: [identity], notFound: [] });
     }
     if (name === "Blob/upload") return answer({ created: this.join(args) });

@@ -69,7 +69,7 @@ const noLocks: MailPorts["locks"] = { request: (_, __, work) => work() };
 async function start(address: string, over: AbortSignal): Promise<Mail> {
   const channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel(`kerwen-mail:${address}`);
   const found = await Mail.open({
-    fetch: authorised,
+    fetch: import.meta.env.MODE === "demo" ? await (await import("../../demo/mail.ts")).demoMail(address) : authorised,
     base: location.origin,
     address,
     idb: indexedDB,
