@@ -7,9 +7,9 @@ import { under } from "./idb";
 import { isObject, number, text, type Json } from "./matrix";
 import type { Media } from "./media";
 import { joinRuleOf, pinnedOf, powerOf, rightsOf, roleOf, TIMER, isEncrypted } from "./room_record";
-import { folded } from "./rooms_order";
 import { profileOf } from "./sync_apply";
 import type { JoinRule, MemberInfo, Membership, NewRoom, Notify, Profile, RoomCalls, RoomDetails, RoomGlimpse, RoomId, RoomSummary, TimelineItem, Trust, UserId } from "./types";
+import { folded } from "./words";
 import type { World } from "./world";
 
 const MEGOLM = { algorithm: "m.megolm.v1.aes-sha2" };

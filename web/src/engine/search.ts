@@ -7,10 +7,9 @@ import { asked } from "./idb";
 import type { StoredEvent } from "./matrix";
 import { Projection } from "./projection";
 import { localpart } from "./room_record";
-import { folded } from "./rooms_order";
 import { eventById } from "./store";
 import type { Profile, RoomId, RoomSummary, SearchCalls, SearchHit, UserId } from "./types";
-import { beginning, matching, wordsOf } from "./words";
+import { beginning, folded, matching, wordsOf } from "./words";
 import type { World } from "./world";
 
 const BATCH = 100;

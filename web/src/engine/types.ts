@@ -400,7 +400,7 @@ export interface RoomGlimpse {
 }
 
 export interface RoomCalls {
-    /** All of them; models sort and filter (`rooms_order.ts`). */
+    /** All of them; models sort and filter (`models/rooms.svelte.ts`). */
     list(): Promise<RoomSummary[]>;
     get(roomId: RoomId): Promise<RoomSummary | undefined>;
     details(roomId: RoomId): Promise<RoomDetails>;

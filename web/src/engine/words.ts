@@ -1,10 +1,18 @@
 // Words for search: how text falls apart into them, in Turkmen, Russian, English and French. Pure.
 
-import { folded } from "./rooms_order";
-
 const WORD_MIN = 2;
 const WORD_MAX = 24;
 const WORDS_MAX = 120;
+
+/** Folded for comparing: lower case, marks away, so that `Ňazik` is found by `nazik`. */
+export function folded(text: string): string {
+    return text
+        .normalize("NFKD")
+        .replace(/\p{M}+/gu, "")
+        .toLowerCase()
+        .replace(/ё/g, "е")
+        .replace(/ı/g, "i");
+}
 
 /** The words of a text, each once: folded, so that `Ş` is found by `s` and `Ё` by `е`. */
 export function wordsOf(text: string): string[] {

@@ -14,11 +14,10 @@ import type { StoredEvent } from "../../src/engine/matrix";
 import { safeType } from "../../src/engine/media";
 import { placed } from "../../src/engine/outbox";
 import { newRecord, powerOf, rightsOf, summaryOf, takeState } from "../../src/engine/room_record";
-import { choose, folded } from "../../src/engine/rooms_order";
 import { notifyRules, receiptsOf } from "../../src/engine/sync_apply";
 import { difference } from "../../src/engine/timelines";
-import type { RoomSummary, TimelineItem } from "../../src/engine/types";
-import { matching, wordsOf } from "../../src/engine/words";
+import type { TimelineItem } from "../../src/engine/types";
+import { folded, matching, wordsOf } from "../../src/engine/words";
 
 const event = (more: Partial<StoredEvent>): StoredEvent => ({
     roomId: "!r", order: 1, id: "$e", type: "m.room.message", sender: "@a:x", ts: 1, content: {}, ...more,
@@ -161,7 +160,7 @@ test("splices make one list of another", () => {
     assert.equal(difference([item("a"), item("b")], [item("a"), item("b"), item("c")]).length, 1);
 });
 
-test("rooms: power, names, order", () => {
+test("rooms: power, names", () => {
     const room = newRecord("!r");
     const state = (type: string, content: Record<string, unknown>, sender = "@a:x"): boolean =>
         takeState(room, { event_id: "$", type, sender, origin_server_ts: 0, content, state_key: "" });
@@ -173,10 +172,6 @@ test("rooms: power, names, order", () => {
     assert.equal(summaryOf(room, besides).kind, "channel");
     room.heroes = [{ userId: "@b:x", name: "Batyr" }, { userId: "@d:x" }];
     assert.equal(summaryOf(room, besides).name, "Batyr, d");
-    const list = (more: Partial<RoomSummary>): RoomSummary => ({ ...summaryOf(room, besides), membership: "join", ...more });
-    const rooms = [list({ id: "!1", ts: 1 }), list({ id: "!2", ts: 2, name: "Ňazik" }), list({ id: "!3", favourite: true }), list({ id: "!4", lowPriority: true }), list({ id: "!5", kind: "space" }), list({ id: "!6", membership: "invite" })];
-    assert.deepEqual(choose(rooms, "all").map((one) => one.id), ["!6", "!3", "!2", "!1"]);
-    assert.deepEqual(choose(rooms, "all", undefined, "nazik").map((one) => one.id), ["!2"]);
 });
 
 test("small things", () => {
