@@ -31,7 +31,7 @@ export async function patch(desk: Desk, wanted: Record<Id, Patch>): Promise<Undo
     if (next.size === 0) return;
     await changeHeads(tx, next);
     for (const some of chunks(Object.entries(patches))) {
-      tx.put("deeds", { kind: "patch", patches: Object.fromEntries(some), ids: [], tries: 0 });
+      tx.put("deeds", { kind: "patch", patches: Object.fromEntries(some), ids: [] });
     }
   });
   toldOf(desk, Object.keys(undo));
@@ -43,7 +43,7 @@ export async function destroy(desk: Desk, ids: Id[]): Promise<void> {
   await desk.shelf.write(HEAD_STORES, async (tx) => {
     await changeHeads(tx, new Map(ids.map((id) => [id, null])));
     for (const some of chunks(ids)) {
-      tx.put("deeds", { kind: "destroy", patches: {}, ids: some, tries: 0 });
+      tx.put("deeds", { kind: "destroy", patches: {}, ids: some });
     }
   });
   toldOf(desk, ids);

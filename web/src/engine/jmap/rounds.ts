@@ -150,10 +150,12 @@ const wait = (next: number | null, now: number): number =>
 
 function sleep(ms: number, stop: AbortSignal): Promise<void> {
   return new Promise((done) => {
-    const timer = setTimeout(done, ms);
-    stop.addEventListener("abort", () => {
+    const over = () => {
       clearTimeout(timer);
+      stop.removeEventListener("abort", over);
       done();
-    });
+    };
+    const timer = setTimeout(over, ms);
+    stop.addEventListener("abort", over);
   });
 }

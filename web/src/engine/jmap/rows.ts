@@ -46,7 +46,6 @@ export interface DeedRow {
   patches: Record<Id, Patch>;
   /** For destroy. */
   ids: Id[];
-  tries: number;
 }
 
 export type Stage =
