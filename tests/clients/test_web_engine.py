@@ -16,7 +16,7 @@ from .conftest import Target
 
 WEB = Path(__file__).parents[2] / "web"
 LIVE_SECONDS = 240
-ROUNDS = "1"  # of device loss and restore; KERWEN_ROUNDS=200 for the long form
+ROUNDS = "3"  # of device loss and restore; KERWEN_ROUNDS=200 for the long form
 
 
 @pytest.fixture(scope="module")

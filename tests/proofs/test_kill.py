@@ -20,8 +20,8 @@ from tests.proofs.databases import empty_database
 from tests.proofs.load import Crowd, Deed, whole_history
 from tests.proofs.wire import Person
 
-KILLS = 10  # KERWEN_LONG=1 for many
-KILLS_POSTGRES = 4
+KILLS = 50
+KILLS_POSTGRES = 6
 if os.environ.get("KERWEN_LONG") == "1":
     KILLS, KILLS_POSTGRES = 500, 50
 REPEATED = 40  # acknowledged deeds of a round that are asked for again
