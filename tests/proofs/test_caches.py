@@ -107,6 +107,19 @@ def test_the_feed_may_be_ahead_of_who_committed() -> None:
     assert [event.seq for event in kept.since(1, 94, 95) or ()] == [95]
 
 
+def test_who_asks_may_be_ahead_of_memory() -> None:
+    """On PostgreSQL a reader may see a commit before the writer's own task has gone on."""
+    kept = Recent()
+    for seq in (1, 2, 3):
+        kept.add(stored(1, seq, 100))
+    assert kept.after(1, 4, 4) is None
+    assert kept.after(1, 3, 4) == []
+    assert [event.seq for event in kept.after(1, 1, 3) or ()] == [2, 3]
+    kept.drop(1)
+    kept.add(stored(1, 3, 100))
+    assert kept.after(1, 1, 3) is None
+
+
 def test_an_event_whose_position_is_not_known_breaks_the_ring() -> None:
     """Its number could not be asked for after the commit."""
     kept = Recent()

@@ -100,8 +100,8 @@ class Recent:
             return []
         if newest.seq == seq + 1 and newest.pos <= upto:
             return [newest]
-        if ring.events[0].seq > seq + 1:
-            return None
+        if not ring.events[0].seq - 1 <= seq < newest.seq:
+            return None  # also if who asks knows a later place: the database has it, we not yet
         # one place after the other: so many stand behind it
         found = [e for e in islice(reversed(ring.events), newest.seq - seq) if e.pos <= upto]
         found.reverse()
