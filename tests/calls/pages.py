@@ -65,7 +65,10 @@ class Page:
 @contextlib.asynccontextmanager
 async def browser() -> AsyncIterator[Chromium]:
     """Chromium with a camera that shows a ball and a microphone that beeps."""
-    with tempfile.TemporaryDirectory(prefix="kerwen-chromium") as home:
+    with tempfile.TemporaryDirectory(
+        prefix="kerwen-chromium",
+        ignore_cleanup_errors=True,  # its children may write on
+    ) as home:
         async with browsers.chromium(Path(home), *FAKE) as found:
             yield found
 
@@ -197,7 +200,7 @@ async def _relay(kind: str) -> None:
 @contextlib.asynccontextmanager
 async def trusting(scene: Stage) -> AsyncIterator[Chromium]:
     """A browser that trusts the authority of the TURN server's certificate."""
-    with tempfile.TemporaryDirectory(prefix="kerwen-home") as home:
+    with tempfile.TemporaryDirectory(prefix="kerwen-home", ignore_cleanup_errors=True) as home:
         store = Path(home) / ".pki" / "nssdb"
         store.mkdir(parents=True)
         database = ["-d", f"sql:{store}"]
