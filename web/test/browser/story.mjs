@@ -58,11 +58,18 @@ async function accessible(page, view) {
 }
 
 async function register(page, name, password) {
+  // before the engine has come nobody knows whether an invitation is needed: a field that is required
+  // and then goes would swallow who is quick
+  await page.addInitScript(() => {
+    new MutationObserver(() => { if (document.querySelector("input[name=invite]")) globalThis.askedForInvite = true; })
+      .observe(document, { childList: true, subtree: true });
+  });
   await page.goto(`${url}/start/register`);
   await page.fill("input[name=username]", name);
   await page.fill("input[name=password]", password);
   await page.click("form button[type=submit]");
   await page.waitForSelector(".keys");
+  if (await page.evaluate(() => globalThis.askedForInvite)) wrong.push(`${name} was asked for an invitation where none is needed`);
 }
 
 async function makeKey(page, password) {
