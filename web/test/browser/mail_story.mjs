@@ -130,6 +130,7 @@ const send = (page) => page.locator("main header button", { hasText: "Send" }).c
 async function sendAtOnce(page) {
   await page.goto(`${url}/mail/settings`);
   await page.locator("select", { has: page.locator("option[value='30']") }).selectOption("0");
+  await page.waitForTimeout(300); // it is being stored
 }
 
 const ayna = await person("ayna");
